@@ -1,0 +1,147 @@
+# The only build of emdb. `make help` lists the targets; everything is built in build/.
+
+ifeq ($(origin CXX),default)
+CXX := $(firstword $(foreach compiler,g++ clang++ c++,$(shell command -v $(compiler) >/dev/null && echo $(compiler))))
+$(if $(CXX),,$(error there is no C++ compiler here: install one (on Debian: apt-get install g++), or set CXX))
+endif
+PYTHON ?= python3
+STD ?= c++20
+CXXFLAGS ?= -O1 -g
+DIR ?= .
+
+FLAGS = -std=$(STD) -I. -Itests $(CPPFLAGS) $(CXXFLAGS) -Wall -Wextra -pthread
+export CXX
+
+JOBS := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# For builds that a recipe starts: all cores, unless a -j was given.
+SUBMAKE_FLAGS = --no-print-directory -k $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
+
+BUILD ?= build
+
+# A test source that defines EMDB_IMPLEMENTATION sees the internals and is a program of its own. All others see only
+# what a user sees and are linked into one program, with one implementation.
+TESTS := $(wildcard tests/*_test.cpp)
+WHITE_BOX_TESTS := $(if $(TESTS),$(shell grep -l '^\#define EMDB_IMPLEMENTATION' $(TESTS)))
+BLACK_BOX_TESTS := $(filter-out $(WHITE_BOX_TESTS),$(TESTS))
+TEST_PROGRAMS := $(if $(BLACK_BOX_TESTS),$(BUILD)/tests/black_box) $(WHITE_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%)
+SCRIPT_TESTS = 'tests/header_test.py -k gcc' 'tests/header_test.py -k clang' \
+    $(filter-out tests/header_test.py,$(wildcard tests/*_test.py))
+
+.PHONY: all help header deps test test-programs demo bench examples check-header warnings features sanitize format clean FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: header test-programs
+
+help:
+	@echo 'make all           the header and the test programs (the default)'
+	@echo 'make test          build and run every test'
+	@echo 'make demo [DIR=.]  index a directory tree into a database, kill it half-way, recover, query'
+	@echo 'make bench         measure, against limits probed in the same run'
+	@echo 'make examples      build every program in examples/; make build/examples/NAME for one'
+	@echo 'make header        regenerate emdb.hpp from src/'
+	@echo 'make check-header  fail if emdb.hpp is out of step with src/'
+	@echo 'make warnings      the header with all warnings as errors: GCC and Clang, C++20 and C++23'
+	@echo 'make features      the header in every combination of feature macros'
+	@echo 'make sanitize      the tests under ASan and UBSan, those with threads under TSan'
+	@echo 'make deps          install what the tests lack (make test does it by itself)'
+	@echo 'make format        clang-format over src, tests, bench and examples'
+	@echo 'make clean         remove build/'
+	@echo 'Variables: CXX ($(CXX)), CXXFLAGS ($(CXXFLAGS)), CPPFLAGS, LDFLAGS, STD ($(STD))'
+
+# --- the header
+
+header: emdb.hpp
+
+# Always tried, and cheap; the file is touched only if its text changes, so nothing is rebuilt in vain.
+emdb.hpp: FORCE
+	@$(PYTHON) amalgamate.py
+
+check-header:
+	$(PYTHON) amalgamate.py --check
+
+# --- tests
+
+deps:
+	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
+
+test-programs: $(TEST_PROGRAMS)
+
+# Programs that do not build count as a failure, and the rest still runs.
+test: deps
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all || failed='--failed=build'; \
+	$(PYTHON) tests/run.py $$failed $(SCRIPT_TESTS) $(TEST_PROGRAMS)
+
+# Objects are rebuilt when the compiler or the flags change.
+$(BUILD)/tests/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CXX) $(FLAGS)' | cmp -s - $@ || echo '$(CXX) $(FLAGS)' > $@
+
+$(BUILD)/tests/%.o: tests/%.cpp $(BUILD)/tests/flags | deps emdb.hpp
+	$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/black_box: $(BLACK_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o) $(BUILD)/tests/implementation.o $(BUILD)/tests/main.o
+	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
+
+$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/tests/main.o
+	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
+
+-include $(wildcard $(BUILD)/tests/*.d)
+
+warnings:
+	@tests/deps.sh clang
+	@$(PYTHON) tests/run.py --title warnings --timeout 1200 'tests/header/matrix.py -k Warnings'
+
+features:
+	@$(PYTHON) tests/run.py --title features --timeout 1200 'tests/header/matrix.py -k Features'
+
+# ThreadSanitizer is for the tests that start threads. It can't live with the places where some kernels put maps at random.
+SAME_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+THREAD_TESTS = $(if $(TESTS),$(shell grep -lE 'std::(jthread|thread|async)|pthread_create' $(TESTS)))
+sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=1
+sanitize: export UBSAN_OPTIONS = print_stacktrace=1
+sanitize: export TSAN_OPTIONS = die_after_fork=0 second_deadlock_stack=1
+sanitize: deps
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/address \
+	    CXXFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' || failed=--failed=build; \
+	$(PYTHON) tests/run.py --title 'address and undefined behaviour' --timeout 1200 $$failed \
+	    $(TEST_PROGRAMS:$(BUILD)/%=build/address/%)
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/thread TESTS='$(THREAD_TESTS)' \
+	    CXXFLAGS='-O1 -g -fsanitize=thread' || failed=--failed=build; \
+	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title threads --timeout 1200 $$failed \
+	    $$($(MAKE) --no-print-directory -s BUILD=build/thread TESTS='$(THREAD_TESTS)' list-test-programs)
+
+.PHONY: list-test-programs
+list-test-programs:
+	@echo $(TEST_PROGRAMS)
+
+# --- programs for users to read and run
+
+# examples/NAME.cpp, or all of examples/NAME/*.cpp, or both, make the program build/examples/NAME.
+EXAMPLES := $(sort $(patsubst examples/%.cpp,build/examples/%,$(wildcard examples/*.cpp)) \
+                   $(patsubst %/,build/%,$(dir $(wildcard examples/*/*.cpp))))
+examples: $(EXAMPLES)
+
+.SECONDEXPANSION:
+build/examples/%: $$(wildcard examples/$$*.cpp examples/$$*/*.cpp examples/$$*/*.hpp) emdb.hpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -O2 $(filter %.cpp,$^) $(LDFLAGS) -o $@
+
+build/bench/%: bench/%.cpp $(wildcard bench/*.hpp bench/*/*.hpp) emdb.hpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -O2 $< $(LDFLAGS) -o $@
+
+demo: build/examples/index_files
+	build/examples/index_files $(DIR)
+
+bench: build/bench/bench
+	build/bench/bench
+
+format:
+	@tests/deps.sh clang-format
+	clang-format -i $(shell find src tests bench examples -name '*.[ch]pp')
+
+clean:
+	rm -rf build
+
+FORCE:

@@ -1,0 +1,96 @@
+#pragma once
+// EmdbBuilder: how a database is opened.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "api/path.hpp"
+#include "base/open_options.hpp"
+#include "base/result.hpp"
+
+namespace emdb {
+
+class Emdb;
+
+namespace detail {
+struct BuilderAccess;
+}
+
+/// Collects settings; nothing happens before `build()`, which may be called again for another handle on another file.
+///
+/// Where the database lies: `path` alone; or `app_name` and/or `database_name` (defaults "emdb" and "emdb-default.emdb")
+/// under `data_root` or else the platform's data directory ($XDG_DATA_HOME or ~/.local/share; ~/Library/Application Support;
+/// %LOCALAPPDATA%), created if missing. Neither: in memory. Both: `invalid_config`.
+class EmdbBuilder {
+public:
+    EmdbBuilder& path(Path path) {
+        options_.path = path.utf8();
+        return *this;
+    }
+    /// The folder of the application; must not be empty, "." or "..", nor contain a separator (else `invalid_config`).
+    EmdbBuilder& app_name(std::string name) {
+        options_.app_name = std::move(name);
+        return *this;
+    }
+    /// The file's name in that folder, under the same rules.
+    EmdbBuilder& database_name(std::string name) {
+        options_.database_name = std::move(name);
+        return *this;
+    }
+    EmdbBuilder& data_root(Path directory) {
+        options_.data_root = directory.utf8();
+        return *this;
+    }
+    EmdbBuilder& flush_policy(FlushPolicy policy) {
+        options_.flush_policy = policy;
+        return *this;
+    }
+    /// Whether every read checks the record's CRC-32C (about 8 ns for 174 bytes). On by default: a memory map hands out
+    /// whatever the disk holds now.
+    EmdbBuilder& verify_reads(bool on) {
+        options_.verify_reads = on;
+        return *this;
+    }
+    /// Forces how frames are appended; `mapped` on a file system that does not keep allocations is `invalid_config`.
+    EmdbBuilder& append_mode(AppendMode mode) {
+        options_.append_mode = mode;
+        return *this;
+    }
+    /// f(LogLevel, std::string_view): recovery summaries, cut tails, failures. May be called from any thread that uses the
+    /// database, with locks held: it must not call back into the database, nor throw. Silent by default.
+    template <class F>
+    EmdbBuilder& on_log(F&& f) {
+        options_.on_log = detail::LogCallback(std::forward<F>(f));
+        return *this;
+    }
+    /// f() -> std::uint64_t, milliseconds since 1970 (UTC); for tests. Must be thread-safe.
+    template <class F>
+    EmdbBuilder& clock(F&& f) {
+        options_.clock = detail::Clock(std::forward<F>(f));
+        return *this;
+    }
+
+    /// Opens or creates the database. Errors: `invalid_config`; `io` (missing directory, permission, a directory as path,
+    /// ...); `already_locked` (the message says by whom); `magic_mismatch` (not an emdb file); `version_mismatch`;
+    /// `feature_disabled`; `corrupted` (damaged header, or damage to data that had reached the disk). None of them changes
+    /// the file. A torn tail is cut and reported to `on_log`. Cost: one sequential read of the file.
+    Result<Emdb> build() const;
+
+private:
+    friend struct detail::BuilderAccess;
+    detail::OpenOptions options_;
+};
+
+namespace detail {
+
+/// The seam for tests: runs a database on another Environment (a simulated disk) than the operating system's.
+struct BuilderAccess {
+    static void set_environment(EmdbBuilder& builder, Environment& environment) {
+        builder.options_.environment = &environment;
+    }
+};
+
+}  // namespace detail
+
+}  // namespace emdb

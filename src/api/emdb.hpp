@@ -1,0 +1,83 @@
+#pragma once
+// Emdb: a handle on a database.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "api/builder.hpp"
+#include "api/keyspace.hpp"
+#include "api/path.hpp"
+#include "api/transaction.hpp"
+#include "base/options.hpp"
+#include "base/result.hpp"
+
+namespace emdb {
+
+/// A handle on a database: cheap to copy, thread-safe, all copies sharing one engine. The data operations (see Keyspace) work
+/// on the default keyspace. The database is closed when the last Emdb and Namespace handle is gone, or by `close()`.
+class Emdb : public Keyspace {
+public:
+    /// Opens or creates a database with default settings; errors as `EmdbBuilder::build`.
+    static Result<Emdb> open(Path path);
+    /// A database in memory, gone with its last handle.
+    static Emdb open_in_memory();
+    static EmdbBuilder builder() { return {}; }
+
+    /// The same as copying.
+    Emdb clone_handle() const { return *this; }
+    /// As given to open or resolved by the builder; ":memory:" for a database in memory.
+    std::string path() const;
+
+    /// Calls f(Transaction&) -> Result<T> with exclusive write access and returns its Result<T>. If it holds a value,
+    /// everything staged is applied at once: readers and crashes see all of it or none. If it holds an error, or the commit
+    /// fails (its error is returned), or f throws (rethrown), nothing is applied; only a commit that fails with `io` may turn
+    /// out applied after reopening. Other writers wait meanwhile; readers don't. A plain write, `flush` or a transaction by
+    /// f's own thread is `invalid_argument`.
+    template <class F>
+    auto transaction(F&& f) -> std::invoke_result_t<F&, Transaction&> {
+        using Outcome = std::invoke_result_t<F&, Transaction&>;
+        static_assert(detail::is_result<Outcome>::value, "the closure of a transaction returns emdb::Result<T>");
+        auto scope = detail::TransactionScope::begin(engine_);
+        if (!scope) return Outcome(std::move(scope).error());
+        Outcome outcome = f(scope->transaction());
+        if (!outcome) return outcome;
+        if (auto committed = scope->commit(); !committed) return Outcome(std::move(committed).error());
+        return outcome;
+    }
+
+    /// A handle on the named keyspace, which is created (a write) if there is none. Any bytes make a name, up to 65,535 of
+    /// them, at least one; an empty namespace costs under 1 KiB of memory.
+    Result<Namespace> open_namespace(std::string_view name);
+    /// Removes a namespace and all its records atomically; false: there is none. Its handles answer `invalid_argument` from
+    /// then on.
+    Result<bool> drop_namespace(std::string_view name);
+    /// Names in byte order, the default keyspace not among them.
+    Result<std::vector<std::string>> list_namespaces() const;
+
+    /// When it returns, everything that completed before the call survives a power cut. Costs one sync of the disk, or a
+    /// share of one under FlushPolicy::group. A failed sync is final: this call says `io`, later writes and flushes `poisoned`,
+    /// until the database is reopened; reads go on.
+    Result<void> flush();
+    /// Flushes, gives preallocated space back and releases the lock, for all copies of the handle; later calls answer
+    /// `stopped`, and a second close is no error. Dropping the last handle does the same, with errors sent to the log.
+    Result<void> close();
+    /// Counters, collected in microseconds whatever the size of the database.
+    Result<EmdbStats> stats() const;
+
+    /// Who has the database at `path` open; nullopt: nobody, whatever a left-over lock file says.
+    static Result<std::optional<LockHolder>> lock_holder(Path path);
+    /// Removes a left-over lock file. Never needed for opening (the lock that counts is the operating system's, and ends with
+    /// its process); refused with `already_locked` while somebody has the database open.
+    static Result<void> break_lock(Path path);
+
+private:
+    friend class EmdbBuilder;
+    using Keyspace::Keyspace;
+};
+
+}  // namespace emdb

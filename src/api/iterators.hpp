@@ -1,0 +1,107 @@
+#pragma once
+// EmdbIter, EmdbKeyIter: single-pass iteration over live records.
+
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "base/options.hpp"
+#include "base/record_source.hpp"
+#include "base/result.hpp"
+
+namespace emdb {
+
+namespace detail {
+
+/// What the iterators share: an input range over Item. The classes below say what it promises.
+template <class Item>
+class SourceRange {
+public:
+    class iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using iterator_concept = std::input_iterator_tag;
+        using value_type = Item;
+        using difference_type = std::ptrdiff_t;
+        using pointer = const Item*;
+        using reference = const Item&;
+
+        iterator() noexcept = default;
+        reference operator*() const noexcept { return range_->item_; }
+        pointer operator->() const noexcept { return &range_->item_; }
+        iterator& operator++() {
+            if (!range_->step()) range_ = nullptr;
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.range_ == b.range_; }
+
+    private:
+        friend class SourceRange;
+        explicit iterator(SourceRange* range) noexcept : range_(range) {}
+        SourceRange* range_ = nullptr;
+    };
+
+    /// Steps to the first record that has not been seen yet. Call it once; a second loop goes on where the first stopped.
+    iterator begin() { return step() ? iterator(this) : iterator(); }
+    iterator end() noexcept { return iterator(); }
+
+    /// After the loop: success, or why it ended early.
+    Result<void> status() const { return source_->status(); }
+
+protected:
+    explicit SourceRange(std::unique_ptr<RecordSource> source) noexcept : source_(std::move(source)) {}
+
+    bool step() {
+        RecordView record;
+        if (!source_->next(record)) return false;
+        if constexpr (std::is_same_v<Item, RecordView>) {
+            item_ = record;
+        } else {
+            item_ = record.key;
+        }
+        return true;
+    }
+
+    std::unique_ptr<RecordSource> source_;
+    Item item_;
+};
+
+}  // namespace detail
+
+/// Live records in no particular order, weakly consistent with concurrent writes: each key at most once, keys present
+/// throughout exactly once. Reads in place, in constant memory. It may outlive every handle of its database. Movable, but not
+/// while it is being iterated; not thread-safe.
+class EmdbIter : public detail::SourceRange<RecordView> {
+public:
+    explicit EmdbIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
+
+    /// The records not seen yet, owned.
+    Result<std::vector<Record>> collect() {
+        std::vector<Record> records;
+        while (step()) records.push_back({std::string(item_.key), std::string(item_.value)});
+        if (auto ended = status(); !ended) return std::move(ended).error();
+        return records;
+    }
+};
+
+/// As EmdbIter, keys only.
+class EmdbKeyIter : public detail::SourceRange<std::string_view> {
+public:
+    explicit EmdbKeyIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
+
+    /// The keys not seen yet, owned.
+    Result<std::vector<std::string>> collect() {
+        std::vector<std::string> keys;
+        while (step()) keys.emplace_back(item_);
+        if (auto ended = status(); !ended) return std::move(ended).error();
+        return keys;
+    }
+};
+
+}  // namespace emdb

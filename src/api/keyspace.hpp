@@ -1,0 +1,180 @@
+#pragma once
+// Keyspace: the data operations, shared by Emdb (the default keyspace) and Namespace (a named one).
+
+#include <initializer_list>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "api/iterators.hpp"
+#include "api/value_ref.hpp"
+#include "base/bytes.hpp"
+#include "base/function_ref.hpp"
+#include "base/result.hpp"
+
+namespace emdb {
+
+namespace detail {
+
+class Engine;
+struct KeyspaceState;
+
+using MaybeValue = std::optional<std::string>;
+using MaybeView = std::optional<std::string_view>;
+
+class BulkLoad;
+struct DeleteBulkLoad {
+    void operator()(BulkLoad* load) const noexcept;
+};
+/// What `insert_many` loads through.
+using OwnedBulkLoad = std::unique_ptr<BulkLoad, DeleteBulkLoad>;
+OwnedBulkLoad begin_bulk_load(Engine& engine, KeyspaceState& keyspace);
+Result<void> add_to_bulk_load(BulkLoad& load, Bytes key, Bytes value);
+Result<void> finish_bulk_load(BulkLoad& load);
+
+/// Ranges whose elements can be viewed while the range itself lives; other ranges have their elements copied first.
+template <class Range>
+concept viewable_elements = std::forward_iterator<decltype(std::begin(std::declval<Range&>()))> &&
+                            (std::is_lvalue_reference_v<decltype(*std::begin(std::declval<Range&>()))> ||
+                             std::is_trivially_copyable_v<std::remove_cvref_t<decltype(*std::begin(std::declval<Range&>()))>>);
+
+template <class Range>
+concept range_of_bytes = !std::is_convertible_v<Range, std::span<const Bytes>> &&
+                         requires(Range&& range) { Bytes(*std::begin(range)); };
+
+/// Calls f(span of Bytes) for any range whose elements convert to Bytes.
+template <class Range, class F>
+auto with_key_span(Range&& range, F&& f) {
+    std::vector<Bytes> views;
+    std::vector<std::string> copies;
+    if constexpr (viewable_elements<Range>) {
+        for (auto&& key : range) views.push_back(Bytes(key));
+    } else {
+        for (auto&& key : range) copies.emplace_back(Bytes(key).as_string_view());
+        views.assign(copies.begin(), copies.end());
+    }
+    return f(std::span<const Bytes>(views));
+}
+
+}  // namespace detail
+
+/// The data operations on one keyspace. Handles are cheap to copy, share one engine, and may be used from any number of
+/// threads at once. Keys are up to 2^24-1 bytes, values up to 2^32-1; both may be empty and hold any byte; more is
+/// `too_large`.
+///
+/// Errors that every call may return besides its own: `stopped` after `close()` or in a forked child; `invalid_argument`
+/// through a handle of a dropped namespace; `corrupted`, with the offset, where the bytes on disk are not what was written.
+/// Every write may also return `poisoned` after an earlier failed write or sync, `io`, and `invalid_argument` when it is made
+/// by a transaction's own closure.
+///
+/// A write that returned is seen by every later read and survives the process being killed; see `Emdb::flush()` for power
+/// cuts. Reads never wait for I/O or for another caller's code.
+class Keyspace {
+public:
+    /// Stores a value, replacing what the key had.
+    Result<void> insert(Bytes key, Bytes value);
+    /// The value, copied; nullopt: no such key. About two cache misses and a copy.
+    Result<std::optional<std::string>> get(Bytes key) const;
+    Result<std::string> get_or(Bytes key, Bytes fallback) const;
+    /// Copies the value into `out`, reusing its capacity. False: no such key, and `out` is left as it was.
+    Result<bool> get_into(Bytes key, std::string& out) const;
+    /// The value in place, without a copy; it stays valid for as long as the ValueRef lives.
+    Result<std::optional<ValueRef>> get_zerocopy(Bytes key) const;
+
+    /// Many values at once, in the order of the keys: memory is fetched ahead, so that a key costs a fraction of a `get`. Sees
+    /// all of a transaction or none of it.
+    Result<std::vector<std::optional<std::string>>> get_many(std::span<const Bytes> keys) const;
+    Result<std::vector<std::optional<std::string>>> get_many(std::initializer_list<Bytes> keys) const {
+        return get_many(std::span<const Bytes>(keys.begin(), keys.size()));
+    }
+    template <detail::range_of_bytes Keys>
+    Result<std::vector<std::optional<std::string>>> get_many(Keys&& keys) const {
+        return detail::with_key_span(std::forward<Keys>(keys), [this](std::span<const Bytes> views) { return get_many(views); });
+    }
+
+    /// As get_many without copies: calls f(std::size_t i, std::optional<std::string_view> value) once for each key, in order;
+    /// a view is valid during its call. Returns how many keys were found. f runs without a lock and may call any operation.
+    template <class F>
+    Result<std::size_t> visit_many(std::span<const Bytes> keys, F&& f) const {
+        return visit_each(keys, detail::FunctionRef<void(std::size_t, detail::MaybeView)>(f));
+    }
+    template <class F>
+    Result<std::size_t> visit_many(std::initializer_list<Bytes> keys, F&& f) const {
+        return visit_many(std::span<const Bytes>(keys.begin(), keys.size()), std::forward<F>(f));
+    }
+    template <detail::range_of_bytes Keys, class F>
+    Result<std::size_t> visit_many(Keys&& keys, F&& f) const {
+        return detail::with_key_span(std::forward<Keys>(keys), [&](std::span<const Bytes> views) { return visit_many(views, f); });
+    }
+
+    /// Removes a key and returns the value it had; nullopt: no such key, and nothing is written.
+    Result<std::optional<std::string>> remove(Bytes key);
+    Result<bool> contains_key(Bytes key) const;
+
+    /// Atomically: if the key's value is `expected` (nullopt: the key is absent), makes it `desired` (nullopt: removes it) and
+    /// returns true; otherwise changes nothing and returns false.
+    Result<bool> compare_exchange(Bytes key, std::optional<Bytes> expected, std::optional<Bytes> desired);
+
+    /// Atomic read-modify-write: f(std::optional<std::string_view> current) returns the new value as std::optional<std::string>
+    /// (nullopt removes the key) or a Result of it (an error changes nothing and is returned). f runs without a lock, so it
+    /// runs again if the key was written meanwhile, and may itself read the database.
+    template <class F>
+    Result<void> update(Bytes key, F&& f) {
+        const auto call = [&f](detail::MaybeView current) -> Result<detail::MaybeValue> { return f(current); };
+        return update_with(key, call);
+    }
+
+    /// The number of live records, without counting them. Exact when no write is under way.
+    Result<std::size_t> len() const;
+    Result<bool> is_empty() const;
+    /// Removes every record of this keyspace, atomically.
+    Result<void> clear();
+
+    /// Stores pairs (anything that decomposes into two parts convertible to Bytes: std::pair, std::tuple, Record, ...) from
+    /// any input range, consumed once, in order and in bounded memory: the fastest way to load. Not atomic as a whole: a crash
+    /// or an error keeps the pairs before it up to a batch boundary (about 1 MiB); a transaction is.
+    template <class Pairs>
+    Result<void> insert_many(Pairs&& pairs) {
+        const detail::OwnedBulkLoad load = detail::begin_bulk_load(*engine_, *state_);
+        for (auto&& pair : pairs) {
+            auto&& [key, value] = pair;
+            if (auto added = detail::add_to_bulk_load(*load, Bytes(key), Bytes(value)); !added) return added;
+        }
+        return detail::finish_bulk_load(*load);
+    }
+
+    /// All live records, in no particular order.
+    Result<EmdbIter> iter() const;
+    Result<EmdbKeyIter> keys() const;
+
+protected:
+    friend class Transaction;
+    Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept
+        : engine_(std::move(engine)), state_(std::move(state)) {}
+
+    Result<std::size_t> visit_each(std::span<const Bytes> keys,
+                                   detail::FunctionRef<void(std::size_t, detail::MaybeView)> visit) const;
+    Result<void> update_with(Bytes key, detail::FunctionRef<Result<detail::MaybeValue>(detail::MaybeView)> change);
+
+    std::shared_ptr<detail::Engine> engine_;
+    std::shared_ptr<detail::KeyspaceState> state_;
+};
+
+/// A handle on a named keyspace; see `Emdb::open_namespace`. It keeps the database open as an Emdb does. After
+/// `drop_namespace` every call answers `invalid_argument`, also when the name is taken again.
+class Namespace : public Keyspace {
+public:
+    const std::string& name() const noexcept;
+
+private:
+    friend class Emdb;
+    using Keyspace::Keyspace;
+};
+
+}  // namespace emdb

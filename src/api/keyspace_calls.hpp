@@ -1,0 +1,165 @@
+#pragma once
+// From the public data calls to the engine.
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "api/iterators.hpp"
+#include "api/keyspace.hpp"
+#include "api/transaction.hpp"
+#include "api/value_ref.hpp"
+#include "engine/bulk_load.hpp"
+#include "engine/engine.hpp"
+#include "engine/generation.hpp"
+#include "engine/staged_writes.hpp"
+
+namespace emdb {
+
+// ValueRef
+
+ValueRef::ValueRef(const ValueRef& other) noexcept
+    : value_(other.value_), generation_(other.generation_), stripe_(other.stripe_) {
+    if (generation_ != nullptr) generation_->acquire(stripe_);
+}
+
+ValueRef::ValueRef(ValueRef&& other) noexcept
+    : value_(std::exchange(other.value_, Bytes())), generation_(std::exchange(other.generation_, nullptr)), stripe_(other.stripe_) {}
+
+ValueRef& ValueRef::operator=(ValueRef other) noexcept {
+    std::swap(value_, other.value_);
+    std::swap(generation_, other.generation_);
+    std::swap(stripe_, other.stripe_);
+    return *this;
+}
+
+ValueRef::~ValueRef() {
+    if (generation_ != nullptr) generation_->release(stripe_);
+}
+
+// Keyspace
+
+Result<void> Keyspace::insert(Bytes key, Bytes value) { return engine_->insert(*state_, key, value); }
+
+Result<std::optional<std::string>> Keyspace::get(Bytes key) const { return engine_->get(*state_, key); }
+
+Result<std::string> Keyspace::get_or(Bytes key, Bytes fallback) const {
+    auto value = engine_->get(*state_, key);
+    if (!value) return std::move(value).error();
+    return *value ? std::move(**value) : std::string(fallback.as_string_view());
+}
+
+Result<bool> Keyspace::get_into(Bytes key, std::string& out) const { return engine_->get_into(*state_, key, out); }
+
+Result<std::optional<ValueRef>> Keyspace::get_zerocopy(Bytes key) const {
+    auto pinned = engine_->get_zerocopy(*state_, key);
+    if (!pinned) return std::move(pinned).error();
+    std::optional<ValueRef> value;
+    if (*pinned) value.emplace((*pinned)->generation, (*pinned)->stripe, (*pinned)->value);
+    return value;
+}
+
+Result<std::vector<std::optional<std::string>>> Keyspace::get_many(std::span<const Bytes> keys) const {
+    std::vector<std::optional<std::string>> values(keys.size());
+    auto visited = visit_each(keys, [&](std::size_t i, detail::MaybeView value) {
+        if (value) values[i].emplace(*value);
+    });
+    if (!visited) return std::move(visited).error();
+    return values;
+}
+
+Result<std::size_t> Keyspace::visit_each(std::span<const Bytes> keys,
+                                         detail::FunctionRef<void(std::size_t, detail::MaybeView)> visit) const {
+    return engine_->visit_many(*state_, keys, visit);
+}
+
+Result<std::optional<std::string>> Keyspace::remove(Bytes key) { return engine_->remove(*state_, key); }
+
+Result<bool> Keyspace::contains_key(Bytes key) const { return engine_->contains_key(*state_, key); }
+
+Result<bool> Keyspace::compare_exchange(Bytes key, std::optional<Bytes> expected, std::optional<Bytes> desired) {
+    return engine_->compare_exchange(*state_, key, expected, desired);
+}
+
+Result<void> Keyspace::update_with(Bytes key, detail::FunctionRef<Result<detail::MaybeValue>(detail::MaybeView)> change) {
+    return engine_->update(*state_, key, change);
+}
+
+Result<std::size_t> Keyspace::len() const { return engine_->len(*state_); }
+
+Result<bool> Keyspace::is_empty() const {
+    auto count = engine_->len(*state_);
+    if (!count) return std::move(count).error();
+    return *count == 0;
+}
+
+Result<void> Keyspace::clear() { return engine_->clear(*state_); }
+
+Result<EmdbIter> Keyspace::iter() const {
+    auto source = engine_->iterate(state_);
+    if (!source) return std::move(source).error();
+    return EmdbIter(std::move(*source));
+}
+
+Result<EmdbKeyIter> Keyspace::keys() const {
+    auto source = engine_->iterate(state_);
+    if (!source) return std::move(source).error();
+    return EmdbKeyIter(std::move(*source));
+}
+
+const std::string& Namespace::name() const noexcept { return state_->name; }
+
+// Transactions
+
+TransactionView::TransactionView(detail::StagedWrites& staged, std::shared_ptr<detail::KeyspaceState> keyspace) noexcept
+    : staged_(&staged), keyspace_(std::move(keyspace)) {}
+
+Result<void> TransactionView::insert(Bytes key, Bytes value) { return staged_->stage(keyspace_, key, value); }
+
+Result<std::optional<std::string>> TransactionView::remove(Bytes key) {
+    auto prior = staged_->get(keyspace_, key);
+    if (!prior || !*prior) return prior;
+    if (auto staged = staged_->stage(keyspace_, key, std::nullopt); !staged) return std::move(staged).error();
+    return prior;
+}
+
+Result<std::optional<std::string>> TransactionView::get(Bytes key) const { return staged_->get(keyspace_, key); }
+
+Result<bool> TransactionView::contains_key(Bytes key) const { return staged_->contains_key(keyspace_, key); }
+
+TransactionView Transaction::in(const Namespace& keyspace) { return TransactionView(*staged_, keyspace.state_); }
+
+namespace detail {
+
+Result<TransactionScope> TransactionScope::begin(const std::shared_ptr<Engine>& engine) {
+    auto staged = StagedWrites::begin(engine);
+    if (!staged) return std::move(staged).error();
+    return TransactionScope(std::move(*staged));
+}
+
+TransactionScope::TransactionScope(std::unique_ptr<StagedWrites> staged)
+    : staged_(std::move(staged)), transaction_(*staged_, staged_->engine()->default_keyspace()) {}
+
+TransactionScope::TransactionScope(TransactionScope&& other) noexcept = default;
+
+TransactionScope::~TransactionScope() = default;
+
+Result<void> TransactionScope::commit() { return staged_->commit(); }
+
+// insert_many
+
+void DeleteBulkLoad::operator()(BulkLoad* load) const noexcept { delete load; }
+
+OwnedBulkLoad begin_bulk_load(Engine& engine, KeyspaceState& keyspace) { return OwnedBulkLoad(new BulkLoad(engine, keyspace)); }
+
+Result<void> add_to_bulk_load(BulkLoad& load, Bytes key, Bytes value) { return load.add(key, value); }
+
+Result<void> finish_bulk_load(BulkLoad& load) { return load.finish(); }
+
+}  // namespace detail
+
+}  // namespace emdb

@@ -1,0 +1,53 @@
+#pragma once
+// ValueRef: a value read in place.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.hpp"
+
+namespace emdb {
+
+namespace detail {
+class Generation;
+}
+
+/// A value where it lies in the database's memory map, without a copy. It stays valid and unchanged for its whole life:
+/// across overwrites, removals, growth, `clear()`, `drop_namespace()`, and after the last Emdb handle is gone. While it lives
+/// its map stays in memory, so don't hoard them. Copying and moving are cheap; one object is not to be used from
+/// two threads at once, copies may.
+class ValueRef {
+public:
+    ValueRef(const ValueRef& other) noexcept;
+    ValueRef(ValueRef&& other) noexcept;
+    ValueRef& operator=(ValueRef other) noexcept;
+    ~ValueRef();
+
+    const std::byte* data() const noexcept { return value_.data(); }
+    std::size_t size() const noexcept { return value_.size(); }
+    std::size_t len() const noexcept { return value_.size(); }
+    bool empty() const noexcept { return value_.empty(); }
+    std::string_view as_string_view() const noexcept { return value_.as_string_view(); }
+    std::span<const std::byte> as_slice() const noexcept { return {value_.data(), value_.size()}; }
+    std::string to_string() const { return std::string(value_.as_string_view()); }
+    std::string into_string() && { return to_string(); }
+    std::string into_string() const& { return to_string(); }
+    operator Bytes() const noexcept { return value_; }
+
+    friend bool operator==(const ValueRef& a, const ValueRef& b) noexcept { return a.value_ == b.value_; }
+    friend bool operator==(const ValueRef& a, Bytes b) noexcept { return a.value_ == b; }
+
+    /// Made by the engine only: takes over a reference that the caller holds on `generation`.
+    ValueRef(detail::Generation* generation, std::uint32_t stripe, Bytes value) noexcept
+        : value_(value), generation_(generation), stripe_(stripe) {}
+
+private:
+    Bytes value_;
+    detail::Generation* generation_;
+    std::uint32_t stripe_;
+};
+
+}  // namespace emdb

@@ -1,0 +1,56 @@
+#pragma once
+// FunctionRef: a callable passed down by reference, without <functional> and without allocation.
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace emdb::detail {
+
+template <class Signature>
+class FunctionRef;
+
+/// Refers to a callable; must not outlive it.
+template <class R, class... Args>
+class FunctionRef<R(Args...)> {
+public:
+    template <class F>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef> && std::is_invocable_r_v<R, F&, Args...>)
+    FunctionRef(F&& f) noexcept
+        : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
+          call_([](void* object, Args... args) -> R {
+              return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<Args>(args)...);
+          }) {}
+
+    R operator()(Args... args) const { return call_(object_, std::forward<Args>(args)...); }
+
+private:
+    void* object_;
+    R (*call_)(void*, Args...);
+};
+
+/// Owns a copyable-by-reference callable (shared): for callbacks that outlive the call that hands them over.
+template <class Signature>
+class SharedFunction;
+
+template <class R, class... Args>
+class SharedFunction<R(Args...)> {
+public:
+    SharedFunction() noexcept = default;
+    template <class F>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, SharedFunction> && std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
+    SharedFunction(F&& f)
+        : object_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))),
+          call_([](void* object, Args... args) -> R {
+              return (*static_cast<std::decay_t<F>*>(object))(std::forward<Args>(args)...);
+          }) {}
+
+    explicit operator bool() const noexcept { return call_ != nullptr; }
+    R operator()(Args... args) const { return call_(object_.get(), std::forward<Args>(args)...); }
+
+private:
+    std::shared_ptr<void> object_;
+    R (*call_)(void*, Args...) = nullptr;
+};
+
+}  // namespace emdb::detail

@@ -1,0 +1,32 @@
+#pragma once
+// Everything that EmdbBuilder collects for opening a database.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/function_ref.hpp"
+#include "base/options.hpp"
+
+namespace emdb::detail {
+
+class Environment;
+
+using LogCallback = SharedFunction<void(LogLevel, std::string_view)>;
+using Clock = SharedFunction<std::uint64_t()>;
+
+struct OpenOptions {
+    std::optional<std::string> path;
+    std::optional<std::string> app_name;
+    std::optional<std::string> database_name;
+    std::optional<std::string> data_root;
+    FlushPolicy flush_policy = FlushPolicy::on_each_flush();
+    AppendMode append_mode = AppendMode::automatic;
+    bool verify_reads = true;
+    LogCallback on_log;
+    Clock clock;
+    Environment* environment = nullptr;  ///< null: the operating system's
+};
+
+}  // namespace emdb::detail

@@ -1,0 +1,68 @@
+#pragma once
+// The vocabulary that callers and the engine share: policies, modes, reports.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace emdb {
+
+/// A key and its value, owned.
+struct Record {
+    std::string key;
+    std::string value;
+    friend bool operator==(const Record&, const Record&) = default;
+};
+
+/// When writes reach the disk. All policies keep every returned write across a killed process; they differ in what
+/// survives a power cut without an explicit `flush()`.
+class FlushPolicy {
+public:
+    enum class Kind : std::uint8_t { on_each_flush, group, write_through, every_n };
+
+    /// `flush()` issues one sync a call. The default.
+    static constexpr FlushPolicy on_each_flush() noexcept { return {Kind::on_each_flush, 0}; }
+    /// Concurrent `flush()` calls share one sync: one caller leads, the others wait for it. No timer.
+    static constexpr FlushPolicy group() noexcept { return {Kind::group, 0}; }
+    /// Each write is durable when it returns; concurrent writers share syncs.
+    static constexpr FlushPolicy write_through() noexcept { return {Kind::write_through, 0}; }
+    /// A flush after every n-th write (a batch or transaction counts as one); n must not be 0.
+    static constexpr FlushPolicy every_n(std::uint32_t n) noexcept { return {Kind::every_n, n}; }
+
+    constexpr Kind kind() const noexcept { return kind_; }
+    constexpr std::uint32_t n() const noexcept { return n_; }
+
+private:
+    constexpr FlushPolicy(Kind kind, std::uint32_t n) noexcept : kind_(kind), n_(n) {}
+    Kind kind_;
+    std::uint32_t n_;
+};
+
+/// How frames get into the file. `automatic` uses `mapped` where allocated space stays allocated, else `pwrite`.
+enum class AppendMode : std::uint8_t { automatic, mapped, pwrite };
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+/// A snapshot of counters; see `Emdb::stats()`. Sizes in bytes.
+struct EmdbStats {
+    std::size_t live_records = 0;            ///< in all namespaces
+    std::size_t namespace_count = 0;         ///< named namespaces, the default one not counted
+    std::uint64_t logical_size_bytes = 0;    ///< keys and values of live records
+    std::uint64_t file_size_bytes = 0;       ///< header and journal, preallocation not counted
+    std::uint64_t preallocated_bytes = 0;    ///< reserved beyond the journal's end
+    std::uint64_t dead_bytes = 0;            ///< journal bytes that no live record needs
+    std::uint64_t index_bytes = 0;           ///< memory of the index
+    bool range_scans_enabled = false;
+    bool encrypted = false;
+};
+
+/// Who has a database open; see `Emdb::lock_holder`.
+struct LockHolder {
+    std::uint32_t pid = 0;
+    std::uint64_t acquired_at_unix_ms = 0;
+    std::uint32_t schema_version = 0;        ///< version of the lock file's own layout
+    std::string version;                     ///< emdb version of the holder
+    std::string hostname;
+};
+
+}  // namespace emdb

@@ -1,0 +1,92 @@
+// emdb: an embedded key-value database for C++20 in one header.
+//
+//   #define EMDB_IMPLEMENTATION      // in exactly one .cpp of the program
+//   #include "emdb.hpp"              // everywhere else: just this line
+//
+// The declarations below are the reference. The implementation follows under EMDB_IMPLEMENTATION, in the order of its layers.
+
+// Macros named min and max (as <windows.h> has them) must not reach this file; both are put back at its end.
+#pragma push_macro("min")
+#pragma push_macro("max")
+#undef min
+#undef max
+
+#ifndef EMDB_HPP
+#define EMDB_HPP
+#include "base/config.hpp"
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+#include "base/result.hpp"
+#include "base/options.hpp"
+#include "base/record_source.hpp"
+#include "base/function_ref.hpp"
+#include "base/open_options.hpp"
+#include "api/path.hpp"
+#include "api/value_ref.hpp"
+#include "api/iterators.hpp"
+#include "api/keyspace.hpp"
+#include "api/transaction.hpp"
+#include "api/builder.hpp"
+#include "api/emdb.hpp"
+#endif  // EMDB_HPP
+
+#if defined(EMDB_IMPLEMENTATION) && !defined(EMDB_IMPLEMENTATION_INCLUDED)
+#define EMDB_IMPLEMENTATION_INCLUDED
+
+// base: what everything rests on.
+#include "base/single_implementation.hpp"
+#include "base/error_text.hpp"
+#include "base/coding.hpp"
+#include "base/cpu.hpp"
+
+// checks: integrity and hashing.
+#include "checks/crc32c.hpp"
+#include "checks/siphash.hpp"
+
+// os: files, mappings, locks, clock, entropy.
+#include "os/contract.hpp"
+#include "os/system_error.hpp"
+#include "os/native.hpp"
+#include "os/memory_file.hpp"
+
+// journal: the file, its frames, appending, syncing, recovery.
+#include "journal/header.hpp"
+#include "journal/frame.hpp"
+#include "journal/journal_map.hpp"
+#include "journal/append_window.hpp"
+#include "journal/journal.hpp"
+#include "journal/flusher.hpp"
+#include "journal/replay.hpp"
+#include "journal/batch_buffer.hpp"
+
+// index: from hashes to offsets, read without locks.
+#include "index/pins.hpp"
+#include "index/hash_table.hpp"
+#include "index/hash_index.hpp"
+
+// engine: generations, read and write paths, transactions.
+#include "engine/generation.hpp"
+#include "engine/keyspace_state.hpp"
+#include "engine/lock_file.hpp"
+#include "engine/lock_inspection.hpp"
+#include "engine/engine.hpp"
+#include "engine/write_path.hpp"
+#include "engine/read_path.hpp"
+#include "engine/read_many.hpp"
+#include "engine/staged_writes.hpp"
+#include "engine/bulk_load.hpp"
+#include "engine/iteration.hpp"
+#include "engine/namespaces.hpp"
+#include "engine/recovery.hpp"
+#include "engine/database_path.hpp"
+#include "engine/opening.hpp"
+#include "engine/closing.hpp"
+
+// api: the public calls.
+#include "api/keyspace_calls.hpp"
+#include "api/emdb_calls.hpp"
+
+#endif  // EMDB_IMPLEMENTATION
+
+#pragma pop_macro("max")
+#pragma pop_macro("min")

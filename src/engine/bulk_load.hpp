@@ -1,0 +1,90 @@
+#pragma once
+// The life of an insert_many: pairs are encoded into a batch of about 1 MiB in memory, appended in one piece, then put into the
+// index with their buckets fetched ahead. All stripes are held for a batch, so its keys need no order.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.hpp"
+#include "journal/batch_buffer.hpp"
+
+namespace emdb::detail {
+
+class BulkLoad {
+public:
+    BulkLoad(Engine& engine, KeyspaceState& keyspace)
+        : engine_(engine), keyspace_(keyspace), batch_(engine.generation_->journal().seed()) {}
+    BulkLoad(const BulkLoad&) = delete;
+    BulkLoad& operator=(const BulkLoad&) = delete;
+
+    /// Takes one pair in, and writes a batch when one is full. After an error every call returns an error.
+    Result<void> add(Bytes key, Bytes value) {
+        if (auto sized = Engine::check_sizes(key, value.size()); !sized) {
+            // What came before the bad pair is kept, as it would be if the pairs had been inserted one by one.
+            auto finished = finish();
+            return finished ? sized : finished;
+        }
+        hashes_.push_back(siphash13(key.data(), key.size(), engine_.hash_key_0_, engine_.hash_key_1_));
+        FrameContent content;
+        content.kind = FrameKind::put;
+        content.namespace_id = keyspace_.id;
+        content.key = key;
+        content.value = value;
+        batch_.add(content);
+        return batch_.size() >= batch_size ? finish() : Result<void>();
+    }
+
+    /// Writes what has been taken in.
+    Result<void> finish() {
+        if (batch_.count() == 0) return engine_.refuse_write();
+        auto written = write_batch();
+        batch_.clear();
+        hashes_.clear();
+        if (!written) return written;
+        return engine_.after_write();
+    }
+
+private:
+    static constexpr std::uint64_t batch_size = std::uint64_t{1} << 20;
+
+    Result<void> write_batch() {
+        const auto lock = engine_.lock_all(&keyspace_);
+        if (!lock) return lock.error();
+        std::array<std::size_t, shard_count> per_shard{};
+        for (const std::uint64_t hash : hashes_) ++per_shard[KeyHash(hash).shard()];
+        for (std::size_t shard = 0; shard < shard_count; ++shard) {
+            if (per_shard[shard] == 0) continue;
+            if (auto room = engine_.make_room(keyspace_, shard, per_shard[shard]); !room) return room;
+        }
+        std::uint64_t start = 0;
+        auto appended = engine_.generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
+            start = offset;
+            batch_.place(offset);
+        });
+        if (!appended) return std::move(appended).error();
+        index_batch(start);
+        return {};
+    }
+
+    void index_batch(std::uint64_t start) noexcept {
+        constexpr std::size_t ahead = 16;
+        for (std::size_t i = 0; i < hashes_.size(); ++i) {
+            if (i + ahead < hashes_.size()) keyspace_.index.prefetch(KeyHash(hashes_[i + ahead]));
+            const KeyHash hash(hashes_[i]);
+            const FrameView frame = batch_.member(batch_.start_of(i));
+            const Engine::Current current = engine_.find_slot(keyspace_, hash, frame.key);
+            const HashIndex::Change change(keyspace_.index, hash.shard());
+            engine_.index_put(keyspace_, hash, current, start + batch_.start_of(i), frame);
+        }
+    }
+
+    Engine& engine_;
+    KeyspaceState& keyspace_;
+    BatchBuffer batch_;
+    std::vector<std::uint64_t> hashes_;
+};
+
+}  // namespace emdb::detail

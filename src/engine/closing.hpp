@@ -1,0 +1,66 @@
+#pragma once
+// Flushing, closing, counting.
+
+#include <algorithm>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "engine/engine.hpp"
+#include "engine/lock_file.hpp"
+
+namespace emdb::detail {
+
+Result<void> Engine::flush() {
+    if (auto allowed = refuse_write(); !allowed) return allowed;
+    if (state_.load(std::memory_order_acquire) != State::open) return stopped_error();
+    if (in_memory_) return {};
+    return generation_->flusher().flush(options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush);
+}
+
+Result<void> Engine::close() {
+    if (auto allowed = refuse_write(); !allowed) return allowed;
+    const AllStripes lock(*this);
+    if (state_.load(std::memory_order_relaxed) == State::closed) return {};
+    auto flushed = in_memory_ ? Result<void>() : generation_->flusher().close();
+    state_.store(State::closed, std::memory_order_release);
+    if (in_memory_) return flushed;
+    if (auto removed = environment_.files().remove(lock_file_path(absolute_path_)); !removed) {
+        log(LogLevel::warning, "The lock file of '" + path_ + "' stays behind: " + removed.error().message());
+    }
+    generation_->close_file();
+    return flushed;
+}
+
+Engine::~Engine() {
+    if (generation_ == nullptr) return;
+    // A forked child's copy: the database is the parent's, whose locks may have been held at the fork.
+    if (fork_count_ != fork_count()) return;
+    if (state_.load(std::memory_order_relaxed) != State::open) return;
+    if (auto closed = close(); !closed) {
+        log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
+    }
+}
+
+Result<EmdbStats> Engine::stats() const {
+    if (!usable(*default_keyspace_)) return stopped_error();
+    EmdbStats stats;
+    std::uint64_t frame_bytes = 0;
+    for (const Stripe& stripe : stripes_) {
+        stats.live_records += static_cast<std::size_t>(stripe.records.load(std::memory_order_relaxed));
+        stats.logical_size_bytes += stripe.logical_bytes.load(std::memory_order_relaxed);
+        frame_bytes += stripe.frame_bytes.load(std::memory_order_relaxed);
+    }
+    const Journal& journal = generation_->journal();
+    stats.file_size_bytes = journal.completed();
+    stats.preallocated_bytes = journal.allocated() - stats.file_size_bytes;
+    const std::uint64_t needed = journal_start + frame_bytes;
+    stats.dead_bytes = stats.file_size_bytes - (std::min)(needed, stats.file_size_bytes);
+    stats.index_bytes = default_keyspace_->index.memory_bytes();
+    const std::lock_guard lock(registry_);
+    stats.namespace_count = namespaces_.size();
+    for (const auto& entry : namespaces_) stats.index_bytes += sizeof(KeyspaceState) + entry.second->index.memory_bytes();
+    return stats;
+}
+
+}  // namespace emdb::detail

@@ -1,0 +1,252 @@
+#pragma once
+// Engine: one open database. The class is declared here; each path through it has a file of its own:
+//
+//   opening.hpp         from a path to an open file: creation, locking, the header
+//   recovery.hpp        from a journal to an index, and the verdict on its tail
+//   read_path.hpp       get and its kin: hash -> slot -> frame -> value
+//   read_many.hpp       the same for many keys at once
+//   write_path.hpp      insert and its kin: stripe -> journal -> index
+//   staged_writes.hpp   transactions
+//   bulk_load.hpp       insert_many
+//   iteration.hpp       iter and keys
+//   namespaces.hpp      opening, dropping, clearing keyspaces
+//   closing.hpp         flush, close, stats
+//
+// Locks, in the order in which they are taken: stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's growth lock;
+// Flusher's lock -> Journal's growth lock. Readers take none of them, except that get_many falls back to publishing_, which is
+// never held over I/O or user code.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/function_ref.hpp"
+#include "base/open_options.hpp"
+#include "base/record_source.hpp"
+#include "base/result.hpp"
+#include "checks/siphash.hpp"
+#include "engine/generation.hpp"
+#include "engine/keyspace_state.hpp"
+#include "os/contract.hpp"
+
+namespace emdb::detail {
+
+using MaybeValue = std::optional<std::string>;
+using MaybeView = std::optional<std::string_view>;
+
+struct OpenedFile;
+struct ReplaySummary;
+
+/// A value in place, with the reference on its generation that keeps it there: whoever takes it releases the reference.
+struct PinnedValue {
+    Generation* generation;
+    std::uint32_t stripe;
+    Bytes value;
+};
+
+class Engine {
+public:
+    static Result<std::shared_ptr<Engine>> open(const OpenOptions& options);
+    static Result<std::shared_ptr<Engine>> open_in_memory(const OpenOptions& options);
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+    ~Engine();
+
+    const std::string& path() const noexcept { return path_; }
+    const std::shared_ptr<KeyspaceState>& default_keyspace() const noexcept { return default_keyspace_; }
+
+    // Reads; any thread, no locks.
+    Result<MaybeValue> get(const KeyspaceState& keyspace, Bytes key) const;
+    Result<bool> get_into(const KeyspaceState& keyspace, Bytes key, std::string& out) const;
+    Result<std::optional<PinnedValue>> get_zerocopy(const KeyspaceState& keyspace, Bytes key) const;
+    Result<bool> contains_key(const KeyspaceState& keyspace, Bytes key) const;
+    Result<std::size_t> visit_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
+                                   FunctionRef<void(std::size_t, MaybeView)> visit) const;
+    Result<std::size_t> len(const KeyspaceState& keyspace) const;
+    Result<std::unique_ptr<RecordSource>> iterate(const std::shared_ptr<KeyspaceState>& keyspace) const;
+
+    // Writes; any thread, one stripe or all of them.
+    Result<void> insert(KeyspaceState& keyspace, Bytes key, Bytes value);
+    Result<MaybeValue> remove(KeyspaceState& keyspace, Bytes key);
+    Result<bool> compare_exchange(KeyspaceState& keyspace, Bytes key, std::optional<Bytes> expected, std::optional<Bytes> desired);
+    Result<void> update(KeyspaceState& keyspace, Bytes key, FunctionRef<Result<MaybeValue>(MaybeView)> change);
+    Result<void> clear(KeyspaceState& keyspace);
+
+    Result<std::shared_ptr<KeyspaceState>> open_namespace(std::string_view name);
+    Result<bool> drop_namespace(std::string_view name);
+    Result<std::vector<std::string>> list_namespaces() const;
+
+    Result<void> flush();
+    Result<void> close();
+    Result<EmdbStats> stats() const;
+
+private:
+    friend class BulkLoad;
+    friend class StagedWrites;
+    friend class IndexBuilder;
+    friend class HashIterationSource;
+    friend struct EngineOpening;
+
+    enum class State : std::uint8_t { open, closed };
+
+    struct alignas(64) Stripe {
+        std::mutex mutex;
+        // Changed by the stripe's holder, read by stats().
+        std::atomic<std::uint64_t> records{0};
+        std::atomic<std::uint64_t> logical_bytes{0};
+        std::atomic<std::uint64_t> frame_bytes{0};
+
+        void account(std::uint64_t record_change, std::uint64_t logical_change, std::uint64_t frame_change) noexcept {
+            records.store(records.load(std::memory_order_relaxed) + record_change, std::memory_order_relaxed);
+            logical_bytes.store(logical_bytes.load(std::memory_order_relaxed) + logical_change, std::memory_order_relaxed);
+            frame_bytes.store(frame_bytes.load(std::memory_order_relaxed) + frame_change, std::memory_order_relaxed);
+        }
+    };
+
+    /// All stripes, taken in order: exclusive write access.
+    class AllStripes {
+    public:
+        explicit AllStripes(Engine& engine) : engine_(&engine) {
+            for (Stripe& stripe : engine.stripes_) stripe.mutex.lock();
+        }
+        AllStripes(AllStripes&& other) noexcept : engine_(std::exchange(other.engine_, nullptr)) {}
+        AllStripes& operator=(AllStripes&&) = delete;
+        ~AllStripes() {
+            if (engine_ == nullptr) return;
+            for (std::size_t i = shard_count; i-- > 0;) engine_->stripes_[i].mutex.unlock();
+        }
+
+    private:
+        Engine* engine_;
+    };
+
+    /// The time in which changes of many keys become visible together: get_many and its kin look again when it is over.
+    class Publishing {
+    public:
+        explicit Publishing(Engine& engine) : engine_(engine), lock_(engine.publishing_) {
+            engine_.commits_.store(engine_.commits_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        }
+        Publishing(const Publishing&) = delete;
+        Publishing& operator=(const Publishing&) = delete;
+        // Release: whoever sees the even count sees the changes.
+        ~Publishing() { engine_.commits_.store(engine_.commits_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+
+    private:
+        Engine& engine_;
+        const std::lock_guard<std::mutex> lock_;
+    };
+
+    /// What a key has now, found by the holder of its stripe.
+    struct Current {
+        HashIndex::Location at;
+        FrameView frame;  ///< meaningful when `at` is
+        MaybeView value() const noexcept {
+            return at ? MaybeView(frame.value.as_string_view()) : std::nullopt;
+        }
+    };
+
+    enum class Match : std::uint8_t { no, yes, damaged };
+
+    Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory);
+
+    KeyHash hash_of(Bytes key) const noexcept { return KeyHash(siphash13(key.data(), key.size(), hash_key_0_, hash_key_1_)); }
+    // A keyspace's shard belongs to one stripe; keyspaces start at different ones.
+    Stripe& stripe_of(const KeyspaceState& keyspace, std::size_t shard) noexcept {
+        return stripes_[(shard + keyspace.id * 37) % shard_count];
+    }
+
+    // Read path.
+    bool usable(const KeyspaceState& keyspace) const noexcept {
+        return state_.load(std::memory_order_acquire) == State::open && fork_count_ == fork_count() &&
+               !keyspace.dropped.load(std::memory_order_acquire);
+    }
+    Error why_unusable(const KeyspaceState& keyspace) const;
+    Error stopped_error() const;
+    Error damaged_error(std::uint64_t offset) const;
+    Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
+    template <class Take>
+    Result<bool> read(const KeyspaceState& keyspace, Bytes key, Take&& take) const;
+    Result<std::size_t> locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
+                                    std::span<std::uint64_t> offsets) const;
+    Result<std::size_t> try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
+                                        std::span<std::uint64_t> offsets) const;
+
+    /// A reference on the current generation, for what outlasts a pin.
+    GenerationRef reference() const noexcept {
+        const Pins::Pin pin(*pins_);
+        return GenerationRef(*generation_);
+    }
+    /// A record of usual size is on four cache lines at most; the hardware fetches on from there.
+    static void prefetch_frame(const std::byte* frame) noexcept {
+        for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(frame + line * 64);
+    }
+
+    // Write path.
+    Result<void> refuse_write() const;
+    Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;
+    Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
+    Result<AllStripes> lock_all(const KeyspaceState* keyspace);
+    static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
+    Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
+    Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
+    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
+    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value);
+    Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
+    void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                   const FrameView& frame) noexcept;
+    void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
+    Result<void> after_write();
+    void forget_records(KeyspaceState& keyspace);
+
+    // Thread identity for telling a transaction's own closure from other threads.
+    static std::uintptr_t this_thread_token() noexcept {
+        thread_local const char token = 0;
+        return reinterpret_cast<std::uintptr_t>(&token);
+    }
+
+    Result<void> start(OpenedFile opened);
+    Result<void> recover(std::uint64_t file_size);
+    Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
+    std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
+    void log(LogLevel level, std::string_view message) const;
+    std::uint64_t now_unix_ms() const;
+
+    const OpenOptions options_;
+    Environment& environment_;
+    const std::string path_;           ///< as the user gave it
+    std::string absolute_path_;        ///< for names of other files
+    const bool in_memory_;
+    const bool verify_reads_;
+    const std::uint32_t fork_count_;
+    std::uint64_t hash_key_0_ = 0;
+    std::uint64_t hash_key_1_ = 0;
+    std::uint64_t opened_at_unix_ms_ = 0;
+
+    OwnedGeneration generation_;
+    std::shared_ptr<Pins> pins_;
+    std::shared_ptr<KeyspaceState> default_keyspace_;
+
+    std::array<Stripe, shard_count> stripes_;
+    alignas(64) std::atomic<State> state_{State::open};
+    std::atomic<std::uintptr_t> transaction_thread_{0};
+    std::atomic<std::uint64_t> writes_since_flush_{0};
+    mutable std::mutex publishing_;
+    std::atomic<std::uint64_t> commits_{0};  ///< odd while Publishing
+
+    mutable std::mutex registry_;
+    std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> namespaces_;
+    std::uint32_t next_namespace_id_ = 1;  ///< changed by the holder of all stripes
+};
+
+}  // namespace emdb::detail

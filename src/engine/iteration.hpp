@@ -1,0 +1,77 @@
+#pragma once
+// iter and keys: a walk through the index in hash order, some buckets at a time, with frames fetched ahead.
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.hpp"
+
+namespace emdb::detail {
+
+/// Holds no lock and no pin between steps, only a reference on the generation: it may outlive the engine.
+class HashIterationSource final : public RecordSource {
+public:
+    HashIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation)
+        : path_(engine.path()), verify_(engine.verify_reads_), keyspace_(std::move(keyspace)), generation_(generation) {
+        offsets_.reserve(2 * batch);
+    }
+
+    bool next(RecordView& record) override {
+        while (next_ == offsets_.size()) {
+            if (failed_ || cursor_.at_end()) return false;
+            refill();
+        }
+        const Journal& journal = generation_->journal();
+        if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
+        const std::uint64_t offset = offsets_[next_++];
+        FrameView frame;
+        if (!journal.read(offset, verify_, frame)) {
+            failed_ = Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
+                            ": the record there is not what was written. Restore the file from a backup.")
+                          .with_offset(offset);
+            offsets_.clear();
+            next_ = 0;
+            return false;
+        }
+        record = {frame.key.as_string_view(), frame.value.as_string_view()};
+        return true;
+    }
+
+    Result<void> status() const override { return failed_ ? Result<void>(*failed_) : Result<void>(); }
+
+private:
+    static constexpr std::size_t batch = 64;
+    static constexpr std::size_t ahead = 8;
+
+    void refill() {
+        offsets_.clear();
+        next_ = 0;
+        const Pins::Pin pin(*keyspace_->pins);
+        while (offsets_.size() < batch && !cursor_.at_end()) keyspace_->index.collect(cursor_, offsets_);
+        for (std::size_t i = 0; i < (std::min)(ahead, offsets_.size()); ++i) {
+            Engine::prefetch_frame(generation_->journal().address(offsets_[i]));
+        }
+    }
+
+    const std::string path_;
+    const bool verify_;
+    const std::shared_ptr<KeyspaceState> keyspace_;
+    const GenerationRef generation_;
+    HashIndex::Cursor cursor_;
+    std::vector<std::uint64_t> offsets_;
+    std::size_t next_ = 0;
+    std::optional<Error> failed_;
+};
+
+Result<std::unique_ptr<RecordSource>> Engine::iterate(const std::shared_ptr<KeyspaceState>& keyspace) const {
+    if (!usable(*keyspace)) return why_unusable(*keyspace);
+    const Pins::Pin pin(*pins_);
+    return std::unique_ptr<RecordSource>(std::make_unique<HashIterationSource>(*this, keyspace, *generation_));
+}
+
+}  // namespace emdb::detail

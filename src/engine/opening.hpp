@@ -1,0 +1,268 @@
+#pragma once
+// From a path to an open, locked file with a good header.
+//
+// A database never exists half-made: it is built under "<path>.tmp", synced, and given its name only if nothing else has it.
+// The lock is taken on the file itself and then compared with what the path names now: between open() and the lock somebody may
+// have put another file there. Whoever finds that the world has moved on starts over.
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "engine/database_path.hpp"
+#include "engine/engine.hpp"
+#include "engine/lock_file.hpp"
+#include "engine/recovery.hpp"
+#include "journal/header.hpp"
+#include "os/contract.hpp"
+
+namespace emdb::detail {
+
+struct OpenedFile {
+    std::unique_ptr<File> file;
+    Header header;
+};
+
+/// The steps of opening; each returns nullopt where the world has moved on and the caller starts over.
+struct EngineOpening {
+    Environment& environment;
+    const std::string& path;  ///< for messages
+    const std::string& name;  ///< absolute
+
+    FileSystem& files() const { return environment.files(); }
+
+    Result<OpenedFile> open_or_create() const {
+        for (int attempt = 0; attempt < 100; ++attempt) {
+            auto status = files().status(name);
+            if (!status) return std::move(status).error();
+            auto opened = status->kind == FileKind::absent ? create_new() : open_existing();
+            if (!opened) return std::move(opened).error();
+            if (*opened) return std::move(**opened);
+        }
+        return Error(ErrorCode::already_locked, "'" + path + "' is being created, replaced or removed by somebody else all the time. "
+                     "Try again later.");
+    }
+
+    Error already_locked() const {
+        std::string who = "another process or another handle of this one";
+        if (const auto holder = read_lock_file(files(), name)) {
+            who = "process " + std::to_string(holder->pid) + (holder->hostname.empty() ? "" : " on " + holder->hostname) +
+                  " (emdb " + holder->version + ", since " + std::to_string(holder->acquired_at_unix_ms) + " ms)";
+        }
+        return Error(ErrorCode::already_locked, "'" + path + "' is already open in " + who +
+                     ". Close it there first, or share that handle.");
+    }
+
+    /// Whether `file` is what the name stands for now.
+    Result<bool> is_current(File& file) const {
+        auto identity = file.identity();
+        if (!identity) return std::move(identity).error();
+        auto status = files().status(name);
+        if (!status) return std::move(status).error();
+        return status->kind == FileKind::regular && status->identity == *identity;
+    }
+
+    Result<std::optional<OpenedFile>> open_existing() const {
+        auto file = files().open(name, OpenMode::read_write);
+        if (!file) {
+            if (is_not_found(file.error())) return std::optional<OpenedFile>();
+            return std::move(file).error();
+        }
+        auto locked = (*file)->try_lock();
+        if (!locked) return std::move(locked).error();
+        if (!*locked) return already_locked();
+        auto current = is_current(**file);
+        if (!current) return std::move(current).error();
+        if (!*current) return std::optional<OpenedFile>();
+        auto size = (*file)->size();
+        if (!size) return std::move(size).error();
+        if (*size == 0) return create_over_empty();
+        auto header = read_header(**file, path);
+        if (!header) return std::move(header).error();
+        remove_leftovers();
+        return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
+    }
+
+    Result<std::optional<OpenedFile>> create_new() const {
+        auto made = make_temporary();
+        if (!made || !*made) return made;
+        auto renamed = files().rename_if_absent(temporary_name(), name);
+        if (!renamed) {
+            if (is_not_found(renamed.error())) return std::optional<OpenedFile>();
+            return std::move(renamed).error();
+        }
+        if (!*renamed) {
+            (void)files().remove(temporary_name());  // somebody else's database came first; ours was never anybody's
+            return std::optional<OpenedFile>();
+        }
+        if (auto synced = files().sync_directory_of(name); !synced) return std::move(synced).error();
+        return made;
+    }
+
+    /// An empty file, locked by the caller, becomes a database.
+    Result<std::optional<OpenedFile>> create_over_empty() const {
+        auto made = make_temporary();
+        if (!made || !*made) return made;
+        if (auto renamed = files().rename_replacing(temporary_name(), name); !renamed) return std::move(renamed).error();
+        if (auto synced = files().sync_directory_of(name); !synced) return std::move(synced).error();
+        return made;
+    }
+
+    std::string temporary_name() const { return name + ".tmp"; }
+
+    /// A locked, synced, empty database under the temporary name.
+    Result<std::optional<OpenedFile>> make_temporary() const {
+        const std::string temporary = temporary_name();
+        auto file = files().open(temporary, OpenMode::create_new);
+        if (!file) {
+            auto status = files().status(temporary);
+            if (!status || status->kind != FileKind::regular) return std::move(file).error();
+            file = files().open(temporary, OpenMode::read_write);  // left over from a killed process, or being made right now
+            if (!file) {
+                if (is_not_found(file.error())) return std::optional<OpenedFile>();
+                return std::move(file).error();
+            }
+        }
+        auto locked = (*file)->try_lock();
+        if (!locked) return std::move(locked).error();
+        if (!*locked) return already_locked();
+        // It may have become the database between being opened and being locked.
+        auto identity = (*file)->identity();
+        auto status = files().status(temporary);
+        if (!identity) return std::move(identity).error();
+        if (!status) return std::move(status).error();
+        if (status->kind != FileKind::regular || status->identity != *identity) return std::optional<OpenedFile>();
+        auto header = new_header();
+        if (!header) return std::move(header).error();
+        if (auto written = write_new(**file, *header); !written) {
+            (void)files().remove(temporary);  // the first error is the one to tell
+            return std::move(written).error();
+        }
+        return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
+    }
+
+    Result<Header> new_header() const {
+        std::array<std::byte, 32> random;
+        if (auto filled = environment.fill_random(random); !filled) return std::move(filled).error();
+        Header header;
+        std::memcpy(header.file_id.data(), random.data(), header.file_id.size());
+        header.hash_key_0 = load_le<std::uint64_t>(random.data() + 16);
+        header.hash_key_1 = load_le<std::uint64_t>(random.data() + 24);
+        return header;
+    }
+
+    static Result<void> write_new(File& file, Header& header) {
+        if (auto cut = file.truncate(0); !cut) return cut;
+        if (auto written = write_header(file, header); !written) return written;
+        return file.sync();
+    }
+
+    static Result<void> write_header(File& file, Header& header) {
+        for (std::uint64_t slot = 0; slot < 2; ++slot) {
+            header.write_counter = slot + 1;
+            if (auto written = file.write_at(slot * header_slot_size, encode_header(header)); !written) return written;
+        }
+        return {};
+    }
+
+    /// A temporary file that a killed creator left behind. One that is locked is somebody's who is about to find this database.
+    void remove_leftovers() const {
+        const auto status = files().status(temporary_name());
+        if (!status || status->kind != FileKind::regular) return;
+        auto file = files().open(temporary_name(), OpenMode::read_write);
+        if (!file) return;
+        const auto locked = (*file)->try_lock();
+        if (locked && *locked) (void)files().remove(temporary_name());  // not worth refusing the database for
+    }
+};
+
+Engine::Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory)
+    : options_(options),
+      environment_(environment),
+      path_(std::move(path)),
+      in_memory_(in_memory),
+      verify_reads_(options.verify_reads),
+      fork_count_(fork_count()),
+      pins_(std::make_shared<Pins>()) {}
+
+// Takes over an open file and makes a usable engine of it.
+Result<void> Engine::start(OpenedFile opened) {
+    auto size = opened.file->size();
+    if (!size) return std::move(size).error();
+    if (options_.append_mode == AppendMode::mapped && !opened.file->keeps_allocation()) {
+        return Error(ErrorCode::invalid_config, "append_mode(mapped) was asked for, but the file system of '" + path_ +
+                     "' does not keep allocated space allocated. Use AppendMode::automatic.");
+    }
+    hash_key_0_ = opened.header.hash_key_0;
+    hash_key_1_ = opened.header.hash_key_1;
+    next_namespace_id_ = opened.header.next_namespace_id;
+    const bool mapped_append = options_.append_mode != AppendMode::pwrite;
+    generation_.reset(new Generation(std::move(opened.file), opened.header, mapped_append, path_));
+    if (auto mapped = generation_->map().open(generation_->file(), *size); !mapped) return mapped;
+    default_keyspace_ = make_keyspace(0, "");
+    return recover(*size);
+}
+
+Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
+    watch_forks();
+    if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
+        return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
+    }
+    if (!options.path && !wants_named_location(options)) return open_in_memory(options);
+    Environment& environment = options.environment != nullptr ? *options.environment : native_environment();
+    auto path = resolve_database_path(options, environment.files());
+    if (!path) return std::move(path).error();
+    auto absolute = environment.files().absolute(*path);
+    if (!absolute) return std::move(absolute).error();
+    const EngineOpening opening{environment, *path, *absolute};
+    auto opened = opening.open_or_create();
+    if (!opened) return std::move(opened).error();
+
+    std::shared_ptr<Engine> engine(new Engine(options, environment, *path, false));
+    engine->absolute_path_ = *absolute;
+    if (auto started = engine->start(std::move(*opened)); !started) {
+        engine->state_.store(State::closed, std::memory_order_relaxed);
+        return std::move(started).error();
+    }
+    LockHolder holder;
+    holder.pid = environment.process_id();
+    holder.acquired_at_unix_ms = engine->now_unix_ms();
+    holder.schema_version = lock_schema_version;
+    holder.version = EMDB_VERSION_STRING;
+    holder.hostname = environment.host_name();
+    if (auto written = write_lock_file(environment.files(), *absolute, holder); !written) {
+        engine->log(LogLevel::warning, "The lock file of '" + *path + "' could not be written (it is only informative): " +
+                                           written.error().message());
+    }
+    return engine;
+}
+
+Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& options) {
+    watch_forks();
+    Environment& environment = options.environment != nullptr ? *options.environment : native_environment();
+    static const std::string name = ":memory:";
+    const EngineOpening opening{environment, name, name};
+    auto header = opening.new_header();
+    if (!header) return std::move(header).error();
+    auto file = make_memory_file();
+    if (!file) return std::move(file).error();
+    if (auto written = EngineOpening::write_header(**file, *header); !written) return std::move(written).error();
+    std::shared_ptr<Engine> engine(new Engine(options, environment, name, true));
+    if (auto started = engine->start({std::move(*file), *header}); !started) return std::move(started).error();
+    return engine;
+}
+
+std::shared_ptr<KeyspaceState> Engine::make_keyspace(std::uint32_t id, std::string name) {
+    return std::make_shared<KeyspaceState>(id, std::move(name), *generation_, pins_);
+}
+
+std::uint64_t Engine::now_unix_ms() const { return options_.clock ? options_.clock() : environment_.now_unix_ms(); }
+
+void Engine::log(LogLevel level, std::string_view message) const {
+    if (options_.on_log) options_.on_log(level, message);
+}
+
+}  // namespace emdb::detail

@@ -1,0 +1,97 @@
+#pragma once
+// Many keys at once: the two cache misses of a read are started for a whole group of keys before the first is needed.
+//
+// First all offsets are looked up, at one moment as far as transactions go: if one was published meanwhile (commits_ has changed)
+// the look-ups start over, and after a few times they are made while holding publishing_, which keeps transactions from
+// publishing. The values are then read at leisure: frames never change, and the generation stays while it is referenced.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/engine.hpp"
+
+namespace emdb::detail {
+
+// offsets[i] becomes the offset of keys[i]'s frame, 0 if there is none. Where several slots share the key's hash bits the frames
+// are compared here; a single one is left to the caller to compare.
+Result<std::size_t> Engine::try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
+                                            std::span<std::uint64_t> offsets) const {
+    constexpr std::size_t group = 64;
+    std::size_t found_count = 0;
+    Candidates found;
+    for (std::size_t start = 0; start < keys.size(); start += group) {
+        const std::size_t count = (std::min)(group, keys.size() - start);
+        std::array<std::uint64_t, group> hashes;
+        const Pins::Pin pin(*pins_);
+        for (std::size_t i = 0; i < count; ++i) {
+            const Bytes key = keys[start + i];
+            hashes[i] = siphash13(key.data(), key.size(), hash_key_0_, hash_key_1_);
+            keyspace.index.prefetch(KeyHash(hashes[i]));
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            keyspace.index.find(KeyHash(hashes[i]), found);
+            std::uint64_t offset = found.size() == 0 ? 0 : found[0];
+            if (found.size() > 1) [[unlikely]] {
+                offset = 0;
+                for (std::size_t c = 0; c < found.size(); ++c) {
+                    FrameView frame;
+                    const Match matched = match(found[c], keys[start + i], frame, false);
+                    if (matched == Match::damaged) return damaged_error(found[c]);
+                    if (matched == Match::yes) offset = found[c];
+                }
+            }
+            offsets[start + i] = offset;
+            if (offset != 0) {
+                ++found_count;
+                prefetch_frame(generation_->journal().address(offset));
+            }
+        }
+    }
+    return found_count;
+}
+
+Result<std::size_t> Engine::locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
+                                        std::span<std::uint64_t> offsets) const {
+    for (int attempt = 0; attempt < 8; ++attempt) {
+        const std::uint64_t before = commits_.load(std::memory_order_acquire);
+        auto located = try_locate_many(keyspace, keys, offsets);
+        // The look-ups end with acquire loads, so this one comes after them.
+        if (before % 2 == 0 && commits_.load(std::memory_order_relaxed) == before) return located;
+    }
+    const std::lock_guard lock(publishing_);
+    return try_locate_many(keyspace, keys, offsets);
+}
+
+Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
+                                       FunctionRef<void(std::size_t, MaybeView)> visit) const {
+    if (!usable(keyspace)) return why_unusable(keyspace);
+    constexpr std::size_t few = 256;
+    std::array<std::uint64_t, few> few_offsets;
+    std::vector<std::uint64_t> many_offsets(keys.size() > few ? keys.size() : 0);
+    const std::span<std::uint64_t> offsets =
+        keys.size() > few ? std::span<std::uint64_t>(many_offsets) : std::span<std::uint64_t>(few_offsets).first(keys.size());
+
+    // A reference instead of a pin: the visitor is the user's code.
+    const GenerationRef generation = reference();
+    auto located = locate_many(keyspace, keys, offsets);
+    if (!located) return located;
+    const Journal& journal = generation->journal();
+    constexpr std::size_t ahead = 8;
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (keys.size() > few && i + ahead < keys.size() && offsets[i + ahead] != 0) {
+            prefetch_frame(journal.address(offsets[i + ahead]));
+        }
+        FrameView frame;
+        const Match matched = offsets[i] == 0 ? Match::no : match(offsets[i], keys[i], frame, verify_reads_);
+        if (matched == Match::damaged) return damaged_error(offsets[i]);
+        if (matched == Match::yes) ++found;
+        visit(i, matched == Match::yes ? MaybeView(frame.value.as_string_view()) : std::nullopt);
+    }
+    return found;
+}
+
+}  // namespace emdb::detail

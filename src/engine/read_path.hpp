@@ -1,0 +1,91 @@
+#pragma once
+// The life of a get: the key's hash -> the index's candidates -> the frame in the map -> the key compared, the checksum checked ->
+// the value. No lock, no system call, nothing shared written but the thread's own pin.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "engine/engine.hpp"
+
+namespace emdb::detail {
+
+Error Engine::stopped_error() const {
+    if (fork_count_ != fork_count()) {
+        return Error(ErrorCode::stopped, "'" + path_ + "' was opened before this process was forked; the database belongs to the "
+                     "parent. Open it again once the parent has closed it.");
+    }
+    return Error(ErrorCode::stopped, "'" + path_ + "' was closed. Open it again to use it.");
+}
+
+Error Engine::why_unusable(const KeyspaceState& keyspace) const {
+    if (state_.load(std::memory_order_acquire) != State::open || fork_count_ != fork_count()) return stopped_error();
+    return Error(ErrorCode::invalid_argument, "The namespace '" + keyspace.name + "' of '" + path_ +
+                 "' was dropped. Open a namespace of that name again to use it.");
+}
+
+Error Engine::damaged_error(std::uint64_t offset) const {
+    return Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
+                 ": the record there is not what was written. Restore the file from a backup.")
+        .with_offset(offset);
+}
+
+// Whether the frame at `offset` is the key's. A frame of another key is nearly impossible here, because 54 bits of the hash
+// agree, so it is checked even when reads are not: damage must not turn into absence.
+Engine::Match Engine::match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept {
+    const Journal& journal = generation_->journal();
+    if (!journal.read(offset, false, frame)) return Match::damaged;
+    const bool same = frame.key == key;
+    if ((verify || !same) && !journal.validates(frame, offset)) return Match::damaged;
+    return same ? Match::yes : Match::no;
+}
+
+// Calls take(const FrameView&) under a pin if the key has a value. False: it has none.
+template <class Take>
+Result<bool> Engine::read(const KeyspaceState& keyspace, Bytes key, Take&& take) const {
+    if (!usable(keyspace)) [[unlikely]] return why_unusable(keyspace);
+    const KeyHash hash = hash_of(key);
+    const Pins::Pin pin(*pins_);
+    Candidates found;
+    keyspace.index.find(hash, found);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        FrameView frame;
+        const Match matched = match(found[i], key, frame, verify_reads_);
+        if (matched == Match::damaged) [[unlikely]] return damaged_error(found[i]);
+        if (matched == Match::no) continue;
+        take(static_cast<const FrameView&>(frame));
+        return true;
+    }
+    return false;
+}
+
+Result<MaybeValue> Engine::get(const KeyspaceState& keyspace, Bytes key) const {
+    Result<MaybeValue> value{std::nullopt};
+    auto found = read(keyspace, key, [&](const FrameView& frame) { value->emplace(frame.value.as_string_view()); });
+    if (!found) return std::move(found).error();
+    return value;
+}
+
+Result<bool> Engine::get_into(const KeyspaceState& keyspace, Bytes key, std::string& out) const {
+    return read(keyspace, key, [&](const FrameView& frame) { out.assign(frame.value.as_string_view()); });
+}
+
+Result<std::optional<PinnedValue>> Engine::get_zerocopy(const KeyspaceState& keyspace, Bytes key) const {
+    std::optional<PinnedValue> value;
+    auto found = read(keyspace, key, [&](const FrameView& frame) {
+        value = PinnedValue{generation_.get(), generation_->acquire(), frame.value};
+    });
+    if (!found) return std::move(found).error();
+    return value;
+}
+
+Result<bool> Engine::contains_key(const KeyspaceState& keyspace, Bytes key) const {
+    return read(keyspace, key, [](const FrameView&) {});
+}
+
+Result<std::size_t> Engine::len(const KeyspaceState& keyspace) const {
+    if (!usable(keyspace)) return why_unusable(keyspace);
+    return static_cast<std::size_t>(keyspace.index.totals().records);
+}
+
+}  // namespace emdb::detail

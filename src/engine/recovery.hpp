@@ -1,0 +1,180 @@
+#pragma once
+// From a journal to an index: replays what is in the file, cuts a torn tail off, and makes sure that what was found is durable
+// before anything vouches for it.
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.hpp"
+#include "journal/replay.hpp"
+
+namespace emdb::detail {
+
+/// Applies frames to the index while an engine is being opened. Records pass through a ring, so that the cache line of a key's
+/// bucket is fetched while others are applied.
+class IndexBuilder {
+public:
+    explicit IndexBuilder(Engine& engine) : engine_(engine) { by_id_[0] = engine.default_keyspace_.get(); }
+
+    Result<void> apply(std::uint64_t offset, const FrameView& frame) {
+        switch (frame.kind()) {
+            case FrameKind::put:
+            case FrameKind::remove: return apply_record(offset, frame);
+            case FrameKind::clear: {
+                if (auto finished = finish(); !finished) return finished;
+                KeyspaceState* keyspace = keyspace_of(frame);
+                if (keyspace == nullptr) return unknown_namespace(offset);
+                engine_.forget_records(*keyspace);
+                return {};
+            }
+            case FrameKind::namespace_create: return create_namespace(offset, frame);
+            case FrameKind::namespace_drop: return drop_namespace(offset, frame);
+            default: return engine_.damaged_error(offset);
+        }
+    }
+
+    /// Applies what is still in the ring.
+    Result<void> finish() {
+        for (; next_ != filled_; ++next_) {
+            if (auto applied = apply_pending(ring_[next_ % ring_size]); !applied) return applied;
+        }
+        return {};
+    }
+
+private:
+    static constexpr std::size_t ring_size = 32;
+
+    struct Pending {
+        KeyspaceState* keyspace = nullptr;
+        std::uint64_t hash = 0;
+        std::uint64_t offset = 0;
+        FrameView frame;
+    };
+
+    Result<void> apply_record(std::uint64_t offset, const FrameView& frame) {
+        KeyspaceState* keyspace = keyspace_of(frame);
+        if (keyspace == nullptr) return unknown_namespace(offset);
+        if (filled_ - next_ == ring_size) {
+            if (auto applied = apply_pending(ring_[next_++ % ring_size]); !applied) return applied;
+        }
+        const std::uint64_t hash = siphash13(frame.key.data(), frame.key.size(), engine_.hash_key_0_, engine_.hash_key_1_);
+        keyspace->index.prefetch(KeyHash(hash));
+        ring_[filled_++ % ring_size] = {keyspace, hash, offset, frame};
+        return {};
+    }
+
+    Result<void> apply_pending(const Pending& pending) {
+        KeyspaceState& keyspace = *pending.keyspace;
+        const KeyHash hash(pending.hash);
+        if (pending.frame.kind() == FrameKind::put) {
+            if (auto room = engine_.make_room(keyspace, hash.shard(), 1); !room) return room;
+        }
+        const Engine::Current current = engine_.find_slot(keyspace, hash, pending.frame.key);
+        if (pending.frame.kind() == FrameKind::put) {
+            const HashIndex::Change change(keyspace.index, hash.shard());
+            engine_.index_put(keyspace, hash, current, pending.offset, pending.frame);
+        } else if (current.at) {
+            const HashIndex::Change change(keyspace.index, hash.shard());
+            engine_.index_remove(keyspace, hash, current, pending.frame.key);
+        }
+        return {};
+    }
+
+    Result<void> create_namespace(std::uint64_t offset, const FrameView& frame) {
+        std::string name(frame.key.as_string_view());
+        if (frame.namespace_id == 0 || by_id_.count(frame.namespace_id) != 0 || engine_.namespaces_.count(name) != 0) {
+            return unknown_namespace(offset);
+        }
+        auto keyspace = engine_.make_keyspace(frame.namespace_id, name);
+        by_id_[frame.namespace_id] = keyspace.get();
+        engine_.namespaces_.emplace(std::move(name), std::move(keyspace));
+        engine_.next_namespace_id_ = (std::max)(engine_.next_namespace_id_, frame.namespace_id + 1);
+        return {};
+    }
+
+    Result<void> drop_namespace(std::uint64_t offset, const FrameView& frame) {
+        if (auto finished = finish(); !finished) return finished;
+        KeyspaceState* keyspace = keyspace_of(frame);
+        if (keyspace == nullptr || keyspace->id == 0) return unknown_namespace(offset);
+        engine_.forget_records(*keyspace);
+        by_id_.erase(keyspace->id);
+        last_ = nullptr;
+        engine_.namespaces_.erase(engine_.namespaces_.find(keyspace->name));
+        return {};
+    }
+
+    KeyspaceState* keyspace_of(const FrameView& frame) {
+        if (last_ != nullptr && last_->id == frame.namespace_id) return last_;
+        const auto found = by_id_.find(frame.namespace_id);
+        last_ = found == by_id_.end() ? nullptr : found->second;
+        return last_;
+    }
+
+    Error unknown_namespace(std::uint64_t offset) const {
+        return Error(ErrorCode::corrupted, "'" + engine_.path_ + "' is damaged at offset " + std::to_string(offset) +
+                     ": the frame there belongs to a namespace that does not fit. Nothing was changed. Restore the file from a "
+                     "backup.")
+            .with_offset(offset);
+    }
+
+    Engine& engine_;
+    std::unordered_map<std::uint32_t, KeyspaceState*> by_id_;
+    KeyspaceState* last_ = nullptr;
+    std::array<Pending, ring_size> ring_;
+    std::size_t filled_ = 0;
+    std::size_t next_ = 0;
+};
+
+// Called once, by the thread that opens the database, before anybody else can use it.
+Result<void> Engine::recover(std::uint64_t file_size) {
+    Generation& generation = *generation_;
+    // While the index is built, every frame in the file may be looked at again.
+    generation.journal().start_at(file_size, file_size);
+    JournalReplay replay(generation.map().at(0), file_size, generation.journal().seed(), path_);
+    IndexBuilder builder(*this);
+    auto summary = replay.run(builder);
+    if (!summary) return std::move(summary).error();
+    if (auto finished = builder.finish(); !finished) return finished;
+    const std::uint64_t end = summary->end;
+    if (summary->ends_with_close_mark && end == file_size) {
+        generation.journal().start_at(end, file_size);
+        generation.flusher().start_at(summary->vouched_end, end);
+        generation.flusher().ends_with_close_mark();
+        return {};
+    }
+    return settle_tail(file_size, *summary, replay.torn_bytes(end));
+}
+
+// After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one. What
+// lies between the last mark and the end was readable just now, but perhaps only from the page cache: a sync that failed before
+// the crash may have left it marked clean, never to be written. So it is written again before a mark vouches for it.
+Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn) {
+    File& file = generation_->file();
+    if (torn != 0) {
+        log(LogLevel::warning, "'" + path_ + "' was not closed cleanly: cut a torn tail of " + std::to_string(torn) +
+                                   " bytes at offset " + std::to_string(summary.end) + ".");
+    } else if (summary.frames != 0) {
+        log(LogLevel::info, "'" + path_ + "' was not closed cleanly: recovered up to offset " + std::to_string(summary.end) +
+                                ", nothing was torn.");
+    }
+    constexpr std::uint64_t chunk_size = std::uint64_t{1} << 20;
+    std::vector<std::byte> chunk;
+    for (std::uint64_t at = summary.vouched_end; at < summary.end; at += chunk.size()) {
+        const std::byte* from = generation_->map().at(at);
+        chunk.assign(from, from + (std::min)(chunk_size, summary.end - at));
+        if (auto written = file.write_at(at, chunk); !written) return written;
+    }
+    if (summary.end != file_size) {
+        if (auto cut = file.truncate(summary.end); !cut) return cut;
+    }
+    if (auto synced = file.sync(); !synced) return synced;
+    generation_->journal().start_at(summary.end, summary.end);
+    return generation_->flusher().vouch_for(summary.end, summary.vouched_end);
+}
+
+}  // namespace emdb::detail

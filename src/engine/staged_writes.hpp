@@ -1,0 +1,194 @@
+#pragma once
+// The life of a transaction: exclusive write access from its beginning -> writes staged as encoded frames in memory -> one batch
+// appended -> the index of all keys changed inside one window.
+//
+// Whatever can fail, and whatever may wait for I/O, is done before the window opens: slots are located and tables grown
+// beforehand, inside it only stores happen. All shards concerned become unreadable before the first store and readable after the
+// last, so no order of reads sees half of a transaction.
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.hpp"
+#include "journal/batch_buffer.hpp"
+
+namespace emdb::detail {
+
+class StagedWrites {
+public:
+    static constexpr std::size_t operations_max = std::size_t{1} << 20;
+
+    /// Waits for other writers.
+    static Result<std::unique_ptr<StagedWrites>> begin(const std::shared_ptr<Engine>& engine) {
+        auto lock = engine->lock_all(nullptr);
+        if (!lock) return std::move(lock).error();
+        std::unique_ptr<StagedWrites> staged(new StagedWrites(engine, std::move(*lock)));
+        engine->transaction_thread_.store(Engine::this_thread_token(), std::memory_order_relaxed);
+        return staged;
+    }
+    StagedWrites(const StagedWrites&) = delete;
+    StagedWrites& operator=(const StagedWrites&) = delete;
+    ~StagedWrites() { end(); }
+
+    const std::shared_ptr<Engine>& engine() const noexcept { return engine_; }
+
+    /// Stages a put, or with nullopt a removal.
+    Result<void> stage(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key, std::optional<Bytes> value) {
+        if (auto valid = check(*keyspace); !valid) return valid;
+        if (auto sized = Engine::check_sizes(key, value ? value->size() : 0); !sized) return sized;
+        if (batch_.count() == operations_max) {
+            return Error(ErrorCode::too_large, "A transaction on '" + engine_->path() + "' stages more than " +
+                         std::to_string(operations_max) + " writes. Split it, or use insert_many for loading.");
+        }
+        FrameContent content;
+        content.kind = value ? FrameKind::put : FrameKind::remove;
+        content.namespace_id = keyspace->id;
+        content.key = key;
+        content.value = value.value_or(Bytes());
+        auto& keys = staged_[keyspace];
+        keys[std::string(key.as_string_view())] = batch_.add(content);
+        return {};
+    }
+
+    /// What the transaction sees under a key: its own write first.
+    Result<MaybeValue> get(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) const {
+        if (auto valid = check(*keyspace); !valid) return std::move(valid).error();
+        if (const std::optional<FrameView> own = own_write(keyspace, key)) {
+            if (own->kind() == FrameKind::remove) return MaybeValue();
+            return MaybeValue(own->value.as_string_view());
+        }
+        return engine_->get(*keyspace, key);
+    }
+
+    Result<bool> contains_key(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) const {
+        if (auto valid = check(*keyspace); !valid) return std::move(valid).error();
+        if (const std::optional<FrameView> own = own_write(keyspace, key)) return own->kind() == FrameKind::put;
+        return engine_->contains_key(*keyspace, key);
+    }
+
+    /// Applies everything and gives the write access up; nothing may be staged after it.
+    Result<void> commit() {
+        auto applied = batch_.count() == 0 ? Result<void>() : apply();
+        const bool wrote = applied && batch_.count() != 0;
+        end();
+        return wrote ? engine_->after_write() : applied;
+    }
+
+private:
+    /// One key's change, ready to be stored.
+    struct Change {
+        KeyspaceState* keyspace;
+        KeyHash hash;
+        Engine::Current current;
+        std::uint64_t start;  ///< of its frame in the batch
+        FrameView frame;
+    };
+
+    using Shard = std::pair<HashIndex*, std::size_t>;
+
+    StagedWrites(std::shared_ptr<Engine> engine, Engine::AllStripes lock)
+        : engine_(std::move(engine)), lock_(std::move(lock)), batch_(engine_->generation_->journal().seed()) {}
+
+    void end() noexcept {
+        if (!lock_) return;
+        engine_->transaction_thread_.store(0, std::memory_order_relaxed);
+        lock_.reset();
+    }
+
+    Result<void> check(const KeyspaceState& keyspace) const {
+        if (!lock_) return Error(ErrorCode::invalid_argument, "The transaction is over. Use it inside its closure only.");
+        if (&keyspace.generation != engine_->generation_.get()) {
+            return Error(ErrorCode::invalid_argument, "The namespace '" + keyspace.name + "' belongs to another database than the "
+                         "transaction on '" + engine_->path() + "'. Use a transaction of that database.");
+        }
+        if (!engine_->usable(keyspace)) return engine_->why_unusable(keyspace);
+        return {};
+    }
+
+    std::optional<FrameView> own_write(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) const {
+        const auto keys = staged_.find(keyspace);
+        if (keys == staged_.end()) return std::nullopt;
+        const auto found = keys->second.find(std::string(key.as_string_view()));
+        if (found == keys->second.end()) return std::nullopt;
+        return batch_.member(found->second);
+    }
+
+    Result<void> apply() {
+        if (auto allowed = engine_->refuse_write_locked(nullptr); !allowed) return allowed;
+        if (auto room = make_room(); !room) return room;
+        const std::vector<Change> changes = locate();
+        const std::vector<Shard> shards = shards_of(changes);
+        std::uint64_t start = 0;
+        auto appended = engine_->generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
+            start = offset;
+            batch_.place(offset);
+        });
+        if (!appended) return std::move(appended).error();
+        publish(changes, shards, start);
+        return {};
+    }
+
+    Result<void> make_room() {
+        for (const auto& [keyspace, keys] : staged_) {
+            std::array<std::size_t, shard_count> per_shard{};
+            for (const auto& entry : keys) ++per_shard[engine_->hash_of(entry.first).shard()];
+            for (std::size_t shard = 0; shard < shard_count; ++shard) {
+                if (per_shard[shard] == 0) continue;
+                if (auto room = engine_->make_room(*keyspace, shard, per_shard[shard]); !room) return room;
+            }
+        }
+        return {};
+    }
+
+    // Slots stay where they are until the window opens: nobody else may write, and room has been made.
+    std::vector<Change> locate() const {
+        std::vector<Change> changes;
+        for (const auto& [keyspace, keys] : staged_) {
+            for (const auto& [key, start] : keys) {
+                const KeyHash hash = engine_->hash_of(key);
+                const Engine::Current current = engine_->find_slot(*keyspace, hash, key);
+                const FrameView frame = batch_.member(start);
+                if (frame.kind() == FrameKind::remove && !current.at) continue;
+                changes.push_back({keyspace.get(), hash, current, start, frame});
+            }
+        }
+        return changes;
+    }
+
+    static std::vector<Shard> shards_of(const std::vector<Change>& changes) {
+        std::vector<Shard> shards;
+        shards.reserve(changes.size());
+        for (const Change& change : changes) shards.emplace_back(&change.keyspace->index, change.hash.shard());
+        std::sort(shards.begin(), shards.end());
+        shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+        return shards;
+    }
+
+    void publish(const std::vector<Change>& changes, const std::vector<Shard>& shards, std::uint64_t batch_start) noexcept {
+        const Engine::Publishing publishing(*engine_);
+        for (const auto& [index, shard] : shards) index->begin_change(shard);
+        for (const Change& change : changes) {
+            if (change.frame.kind() == FrameKind::put) {
+                engine_->index_put(*change.keyspace, change.hash, change.current, batch_start + change.start, change.frame);
+            } else {
+                engine_->index_remove(*change.keyspace, change.hash, change.current, change.frame.key);
+            }
+        }
+        for (const auto& [index, shard] : shards) index->end_change(shard);
+    }
+
+    const std::shared_ptr<Engine> engine_;
+    std::optional<Engine::AllStripes> lock_;
+    BatchBuffer batch_;
+    std::unordered_map<std::shared_ptr<KeyspaceState>, std::unordered_map<std::string, std::uint64_t>> staged_;
+};
+
+}  // namespace emdb::detail

@@ -1,0 +1,231 @@
+#pragma once
+// The life of a put: lock the key's stripe -> make room in its shard -> append the frame (the journal waits until everything
+// below it is complete) -> change the slot -> unlock -> sync if the policy says so.
+//
+// The stripe makes the journal's order of a key's frames the order in which its slot changes. Whatever can fail comes before the
+// append; after it only stores happen.
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "engine/engine.hpp"
+
+namespace emdb::detail {
+
+// What can be said before any lock is taken.
+Result<void> Engine::refuse_write() const {
+    if (fork_count_ != fork_count()) return stopped_error();
+    if (transaction_thread_.load(std::memory_order_relaxed) == this_thread_token()) {
+        return Error(ErrorCode::invalid_argument, "A transaction's closure can't write to '" + path_ + "' directly, sync it or start "
+                     "another transaction: it holds the exclusive write access itself. Use the Transaction it was given.");
+    }
+    return {};
+}
+
+// What is certain under the keyspace's stripe.
+Result<void> Engine::refuse_write_locked(const KeyspaceState* keyspace) const {
+    if (state_.load(std::memory_order_relaxed) != State::open) return stopped_error();
+    if (generation_->journal().poisoned()) return Journal::poisoned_error(path_);
+    if (keyspace != nullptr && keyspace->dropped.load(std::memory_order_relaxed)) return why_unusable(*keyspace);
+    return {};
+}
+
+Result<std::unique_lock<std::mutex>> Engine::lock_stripe(const KeyspaceState& keyspace, KeyHash hash) {
+    if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
+    std::unique_lock lock(stripe_of(keyspace, hash.shard()).mutex);
+    if (auto allowed = refuse_write_locked(&keyspace); !allowed) return std::move(allowed).error();
+    return lock;
+}
+
+Result<Engine::AllStripes> Engine::lock_all(const KeyspaceState* keyspace) {
+    if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
+    AllStripes lock(*this);
+    if (auto allowed = refuse_write_locked(keyspace); !allowed) return std::move(allowed).error();
+    return lock;
+}
+
+Result<void> Engine::check_sizes(Bytes key, std::uint64_t value_size) {
+    if (key.size() > key_size_max) {
+        return Error(ErrorCode::too_large, "A key of " + std::to_string(key.size()) + " bytes is over the limit of " +
+                     std::to_string(key_size_max) + ". Store the long part in the value.");
+    }
+    if (value_size > value_size_max) {
+        return Error(ErrorCode::too_large, "A value of " + std::to_string(value_size) + " bytes is over the limit of " +
+                     std::to_string(value_size_max) + ". Split it over several keys.");
+    }
+    return {};
+}
+
+// For writes that need the key's present value.
+Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const {
+    Current current;
+    std::uint64_t damaged = 0;
+    current.at = keyspace.index.locate(hash, [&](std::uint64_t offset) {
+        const Match matched = match(offset, key, current.frame, true);
+        if (matched == Match::damaged) damaged = offset;
+        return matched != Match::no;
+    });
+    if (damaged != 0) return damaged_error(damaged);
+    return current;
+}
+
+// For writes that replace whatever the key has. A record that is damaged beyond recognition is taken for the key's, if no other
+// is: 54 bits of its hash say so, and its value is lost in any case. So overwriting a damaged record heals it.
+Engine::Current Engine::find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept {
+    Current current;
+    bool damaged = false;
+    current.at = keyspace.index.locate(hash, [&](std::uint64_t offset) {
+        const Match matched = match(offset, key, current.frame, false);
+        damaged = damaged || matched == Match::damaged;
+        return matched == Match::yes;
+    });
+    if (current.at || !damaged) [[likely]] return current;
+    current.at = keyspace.index.locate(hash, [&](std::uint64_t offset) {
+        return match(offset, key, current.frame, false) == Match::damaged;
+    });
+    current.frame = FrameView();
+    return current;
+}
+
+Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const {
+    if (keyspace.index.make_room(shard, count)) return {};
+    return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
+}
+
+// Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
+void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                       const FrameView& frame) noexcept {
+    const std::uint64_t logical = frame.key.size() + frame.value.size();
+    Stripe& stripe = stripe_of(keyspace, hash.shard());
+    if (current.at) {
+        const std::uint64_t old_logical = frame.key.size() + current.frame.value.size();
+        keyspace.index.replace(hash, current.at, offset, logical - old_logical, frame.size - current.frame.size);
+        stripe.account(0, logical - old_logical, frame.size - current.frame.size);
+    } else {
+        keyspace.index.insert(hash, offset, logical, frame.size);
+        stripe.account(1, logical, frame.size);
+    }
+}
+
+void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept {
+    const std::uint64_t logical = key.size() + current.frame.value.size();
+    keyspace.index.remove(hash, current.at, logical, current.frame.size);
+    stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
+}
+
+Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value) {
+    FrameContent content;
+    content.kind = FrameKind::put;
+    content.namespace_id = keyspace.id;
+    content.key = key;
+    content.value = value;
+    auto offset = generation_->journal().append(content);
+    if (!offset) return std::move(offset).error();
+    FrameView frame;
+    frame.size = content.frame_size();
+    frame.key = key;
+    frame.value = value;
+    const HashIndex::Change change(keyspace.index, hash.shard());
+    index_put(keyspace, hash, current, *offset, frame);
+    return {};
+}
+
+Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) {
+    FrameContent content;
+    content.kind = FrameKind::remove;
+    content.namespace_id = keyspace.id;
+    content.key = key;
+    auto offset = generation_->journal().append(content);
+    if (!offset) return std::move(offset).error();
+    const HashIndex::Change change(keyspace.index, hash.shard());
+    index_remove(keyspace, hash, current, key);
+    return {};
+}
+
+// What the flush policy asks for after a write; no lock is held.
+Result<void> Engine::after_write() {
+    const FlushPolicy policy = options_.flush_policy;
+    if (policy.kind() == FlushPolicy::Kind::write_through) return generation_->flusher().flush(true);
+    if (policy.kind() != FlushPolicy::Kind::every_n) return {};
+    const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
+    return writes % policy.n() == 0 ? generation_->flusher().flush(true) : Result<void>();
+}
+
+Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
+    if (auto sized = check_sizes(key, value.size()); !sized) return sized;
+    const KeyHash hash = hash_of(key);
+    {
+        const auto lock = lock_stripe(keyspace, hash);
+        if (!lock) return lock.error();
+        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
+        if (auto stored = store(keyspace, hash, find_slot(keyspace, hash, key), key, value); !stored) return stored;
+    }
+    return after_write();
+}
+
+Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
+    const KeyHash hash = hash_of(key);
+    MaybeValue prior;
+    {
+        const auto lock = lock_stripe(keyspace, hash);
+        if (!lock) return lock.error();
+        const auto current = find_current(keyspace, hash, key);
+        if (!current) return current.error();
+        if (!current->at) return MaybeValue();
+        prior.emplace(current->frame.value.as_string_view());
+        if (auto erased = erase(keyspace, hash, *current, key); !erased) return std::move(erased).error();
+    }
+    if (auto settled = after_write(); !settled) return std::move(settled).error();
+    return prior;
+}
+
+Result<bool> Engine::compare_exchange(KeyspaceState& keyspace, Bytes key, std::optional<Bytes> expected,
+                                      std::optional<Bytes> desired) {
+    if (auto sized = check_sizes(key, desired ? desired->size() : 0); !sized) return std::move(sized).error();
+    const KeyHash hash = hash_of(key);
+    {
+        const auto lock = lock_stripe(keyspace, hash);
+        if (!lock) return lock.error();
+        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return std::move(room).error();
+        const auto current = find_current(keyspace, hash, key);
+        if (!current) return current.error();
+        if (static_cast<bool>(current->at) != expected.has_value()) return false;
+        if (expected && current->frame.value != *expected) return false;
+        if (!desired && !current->at) return true;
+        auto changed = desired ? store(keyspace, hash, *current, key, *desired) : erase(keyspace, hash, *current, key);
+        if (!changed) return std::move(changed).error();
+    }
+    if (auto settled = after_write(); !settled) return std::move(settled).error();
+    return true;
+}
+
+Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Result<MaybeValue>(MaybeView)> change) {
+    if (auto sized = check_sizes(key, 0); !sized) return sized;
+    const KeyHash hash = hash_of(key);
+    for (;;) {
+        if (auto allowed = refuse_write(); !allowed) return allowed;
+        const GenerationRef generation = reference();  // keeps the value in place while the caller's code looks at it
+        FrameView seen;
+        auto found = read(keyspace, key, [&](const FrameView& frame) { seen = frame; });
+        if (!found) return std::move(found).error();
+        auto desired = change(*found ? MaybeView(seen.value.as_string_view()) : std::nullopt);
+        if (!desired) return std::move(desired).error();
+        if (auto sized = check_sizes(key, *desired ? (*desired)->size() : 0); !sized) return sized;
+        const auto lock = lock_stripe(keyspace, hash);
+        if (!lock) return lock.error();
+        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
+        const Current current = find_slot(keyspace, hash, key);
+        // A frame's place is its identity: the key was not written meanwhile if it still has the same one.
+        if (static_cast<bool>(current.at) != *found || (*found && current.frame.start != seen.start)) continue;
+        if (!*desired && !*found) return {};
+        auto changed = *desired ? store(keyspace, hash, current, key, **desired) : erase(keyspace, hash, current, key);
+        if (!changed) return changed;
+        break;
+    }
+    return after_write();
+}
+
+}  // namespace emdb::detail

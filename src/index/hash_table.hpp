@@ -1,0 +1,180 @@
+#pragma once
+// HashTable: one shard's table of 64-byte buckets, and where a hash belongs in it.
+//
+// A bucket is a cache line of five slots. A slot holds the frame's offset (48 bits) and 48 bits of the key's hash, never the key:
+// keys are compared in the file's map. 12.8 bytes a slot; growing never reads a key, because the stored bits are all that a
+// larger table needs. Buckets are in hash order (the bucket is position * bucket_count / 2^32), so that
+//   - growing by any factor streams from the old table to the new one, and can stop and go on at any bucket;
+//   - an iterator's place is a hash position, which stays right however the table grows.
+// A key whose home bucket is full lies in a following one (cyclically), and its home counts it as displaced: a lookup that
+// finds zero displaced keys is over after one cache line, and removal needs no tombstones.
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+#include "os/contract.hpp"
+
+namespace emdb::detail {
+
+constexpr unsigned shard_bits = 6;
+constexpr std::size_t shard_count = std::size_t{1} << shard_bits;
+constexpr std::uint64_t offset_mask = (std::uint64_t{1} << 48) - 1;
+
+/// The parts of a key's hash: 6 bits choose the shard, the next 32 the bucket, 16 more tell keys of a bucket apart.
+class KeyHash {
+public:
+    constexpr explicit KeyHash(std::uint64_t hash) noexcept : hash_(hash) {}
+    constexpr std::size_t shard() const noexcept { return static_cast<std::size_t>(hash_ >> 58); }
+    constexpr std::uint32_t position() const noexcept { return static_cast<std::uint32_t>(hash_ >> 26); }
+    constexpr std::uint16_t tag() const noexcept { return static_cast<std::uint16_t>(hash_ >> 10); }
+    /// A slot's word for a frame at `offset`.
+    constexpr std::uint64_t slot(std::uint64_t offset) const noexcept {
+        return (static_cast<std::uint64_t>(tag()) << 48) | offset;
+    }
+
+private:
+    std::uint64_t hash_;
+};
+
+constexpr std::size_t slots_per_bucket = 5;
+
+/// All words are atomics because readers look while a writer changes them; the shard's sequence counter tells them to look
+/// again. A slot of 0 is empty.
+struct alignas(64) Bucket {
+    std::atomic<std::uint64_t> slot[slots_per_bucket];
+    std::atomic<std::uint32_t> position[slots_per_bucket];
+    std::atomic<std::uint32_t> displaced;
+};
+static_assert(sizeof(Bucket) == 64);
+
+class HashTable {
+public:
+    /// Null: out of memory.
+    static HashTable* create(std::uint32_t bucket_count) noexcept {
+        auto* table = new (std::nothrow) HashTable(bucket_count);
+        if (table == nullptr || table->buckets_ != nullptr) return table;
+        delete table;
+        return nullptr;
+    }
+    static void destroy(void* table) noexcept { delete static_cast<HashTable*>(table); }
+
+    HashTable(const HashTable&) = delete;
+    HashTable& operator=(const HashTable&) = delete;
+
+    std::uint32_t bucket_count() const noexcept { return bucket_count_; }
+    std::size_t bytes() const noexcept { return sizeof(HashTable) + bucket_count_ * sizeof(Bucket); }
+    Bucket& bucket(std::uint32_t index) const noexcept { return buckets_[index]; }
+    std::uint32_t home(std::uint32_t position) const noexcept {
+        return static_cast<std::uint32_t>((static_cast<std::uint64_t>(position) * bucket_count_) >> 32);
+    }
+    std::uint32_t after(std::uint32_t index) const noexcept { return index + 1 == bucket_count_ ? 0 : index + 1; }
+    /// The smallest position whose home is `index`; 2^32 for the bucket count itself.
+    std::uint64_t first_position(std::uint32_t index) const noexcept {
+        return ((static_cast<std::uint64_t>(index) << 32) + bucket_count_ - 1) / bucket_count_;
+    }
+
+    /// Puts a slot into the first free place from its home on; there must be one. The caller is the shard's writer. Release
+    /// stores: see HashIndex::Change.
+    void place(std::uint32_t position, std::uint64_t slot) noexcept {
+        const std::uint32_t first = home(position);
+        for (std::uint32_t b = first;; b = after(b)) {
+            Bucket& bucket = buckets_[b];
+            for (std::size_t i = 0; i < slots_per_bucket; ++i) {
+                if (bucket.slot[i].load(std::memory_order_relaxed) != 0) continue;
+                bucket.position[i].store(position, std::memory_order_release);
+                bucket.slot[i].store(slot, std::memory_order_release);
+                if (b != first) add_displaced(first, 1);
+                return;
+            }
+        }
+    }
+
+    void remove(std::uint32_t index, std::size_t slot) noexcept {
+        Bucket& bucket = buckets_[index];
+        const std::uint32_t first = home(bucket.position[slot].load(std::memory_order_relaxed));
+        bucket.slot[slot].store(0, std::memory_order_release);
+        if (index != first) add_displaced(first, static_cast<std::uint32_t>(-1));
+    }
+
+    /// Calls f(bucket index, slot index, slot) for every slot with this position and tag, until f returns false. Safe for readers
+    /// as for_each_at_home.
+    template <class F>
+    void for_each_match(std::uint32_t position, std::uint16_t tag, F&& f) const {
+        const std::uint32_t first = home(position);
+        const Bucket& own = buckets_[first];
+        // Without branches on the single slots: which one it is can't be predicted.
+        unsigned matches = 0;
+        for (unsigned i = 0; i < slots_per_bucket; ++i) {
+            matches |= static_cast<unsigned>(own.position[i].load(std::memory_order_acquire) == position) << i;
+        }
+        for (; matches != 0; matches &= matches - 1) {
+            const auto i = static_cast<std::size_t>(std::countr_zero(matches));
+            const std::uint64_t slot = own.slot[i].load(std::memory_order_acquire);
+            if (slot != 0 && slot >> 48 == tag && !f(first, i, slot)) return;
+        }
+        if (own.displaced.load(std::memory_order_acquire) == 0) [[likely]] return;
+        for_each_at_home(first, [&](std::uint32_t b, std::size_t i, std::uint32_t at, std::uint64_t slot) {
+            return b == first || at != position || slot >> 48 != tag || f(b, i, slot);
+        });
+    }
+
+    /// Calls f(bucket index, slot index, position, slot) for every slot whose home is `first`, until f returns false. Safe for
+    /// readers: acquire loads, and never more than one round through the table whatever a concurrent writer does.
+    template <class F>
+    void for_each_at_home(std::uint32_t first, F&& f) const {
+        const Bucket& own = buckets_[first];
+        for (std::size_t i = 0; i < slots_per_bucket; ++i) {
+            const std::uint64_t slot = own.slot[i].load(std::memory_order_acquire);
+            if (slot == 0) continue;
+            const std::uint32_t position = own.position[i].load(std::memory_order_acquire);
+            if (home(position) == first && !f(first, i, position, slot)) return;
+        }
+        std::uint32_t missing = own.displaced.load(std::memory_order_acquire);
+        for (std::uint32_t b = after(first); missing != 0 && b != first; b = after(b)) {
+            const Bucket& bucket = buckets_[b];
+            for (std::size_t i = 0; i < slots_per_bucket && missing != 0; ++i) {
+                const std::uint64_t slot = bucket.slot[i].load(std::memory_order_acquire);
+                if (slot == 0) continue;
+                const std::uint32_t position = bucket.position[i].load(std::memory_order_acquire);
+                if (home(position) != first) continue;
+                --missing;
+                if (!f(b, i, position, slot)) return;
+            }
+        }
+    }
+
+private:
+    static constexpr std::size_t pages_min = 32768;
+
+    explicit HashTable(std::uint32_t bucket_count) noexcept : bucket_count_(bucket_count) {
+        const std::size_t size = std::size_t{bucket_count} * sizeof(Bucket);
+        if (size >= pages_min) {
+            buckets_ = static_cast<Bucket*>(allocate_pages(size));  // zeroed, which is what an empty bucket is
+        } else {
+            buckets_ = static_cast<Bucket*>(::operator new(size, std::align_val_t{alignof(Bucket)}, std::nothrow));
+            for (std::uint32_t i = 0; buckets_ != nullptr && i < bucket_count; ++i) new (buckets_ + i) Bucket{};
+        }
+    }
+    ~HashTable() {
+        const std::size_t size = std::size_t{bucket_count_} * sizeof(Bucket);
+        if (buckets_ == nullptr) return;
+        if (size >= pages_min) {
+            release_pages(buckets_, size);
+        } else {
+            ::operator delete(buckets_, std::align_val_t{alignof(Bucket)});
+        }
+    }
+
+    void add_displaced(std::uint32_t index, std::uint32_t change) noexcept {
+        std::atomic<std::uint32_t>& displaced = buckets_[index].displaced;
+        displaced.store(displaced.load(std::memory_order_relaxed) + change, std::memory_order_release);
+    }
+
+    const std::uint32_t bucket_count_;
+    Bucket* buckets_ = nullptr;
+};
+
+}  // namespace emdb::detail

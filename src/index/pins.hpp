@@ -1,0 +1,130 @@
+#pragma once
+// Pins: lets readers use shared structures without a lock, and frees those structures once no reader can hold them.
+//
+// A reader pins before it loads a pointer and unpins when it is done with what it points at. A writer first makes an object
+// unreachable, then retires it. Readers count themselves on a stripe of their thread's, under the parity of the current epoch;
+// the epoch moves on when nobody is left under the other parity. Two moves after an object was retired nobody can hold it:
+//
+//   - pin: count up (A), load the pointer (B).   retire: unlink the pointer (C), later read the count as zero (D).
+//     All four are sequentially consistent, so if D does not see A, then B sees C.
+//   - one move proves this for readers under one parity, the second for those under the other. A reader that loaded the epoch
+//     long before it counts up may count under either; D covers both.
+//
+// The same idea is known as SRCU in the Linux kernel. Pins are short: nobody pins across I/O, user code or another pin.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+namespace emdb::detail {
+
+/// A small number that is this thread's own as far as possible; for choosing stripes.
+inline std::uint32_t thread_stripe() noexcept {
+    static std::atomic<std::uint32_t> next{0};
+    thread_local const std::uint32_t stripe = next.fetch_add(1, std::memory_order_relaxed);
+    return stripe;
+}
+
+class Pins {
+public:
+    using Deleter = void (*)(void*) noexcept;
+
+    Pins() noexcept = default;
+    Pins(const Pins&) = delete;
+    Pins& operator=(const Pins&) = delete;
+    /// Nobody is pinned any more.
+    ~Pins() {
+        for (const Retired& retired : retired_) retired.deleter(retired.object);
+    }
+
+    /// Keeps everything reachable at its construction, or later, usable until its destruction. Pointers are loaded seq_cst.
+    class Pin {
+    public:
+        explicit Pin(Pins& pins) noexcept
+            : pins_(pins),
+              count_(pins.stripes_[thread_stripe() % stripe_count].count[pins.epoch_.load(std::memory_order_relaxed) & 1]) {
+            count_.fetch_add(1, std::memory_order_seq_cst);
+        }
+        Pin(const Pin&) = delete;
+        Pin& operator=(const Pin&) = delete;
+        ~Pin() {
+            // Release: what was read under the pin is read before the count goes down.
+            count_.fetch_sub(1, std::memory_order_release);
+            if (pins_.pending_.load(std::memory_order_relaxed)) [[unlikely]] pins_.reclaim();
+        }
+
+    private:
+        Pins& pins_;
+        std::atomic<std::uint32_t>& count_;
+    };
+
+    /// Room for `count` more retirements, so that they can't fail for want of memory.
+    void reserve(std::size_t count) {
+        const std::lock_guard lock(mutex_);
+        promised_ += count;
+        retired_.reserve(retired_.size() + promised_);
+    }
+
+    /// Has `deleter(object)` called once no reader can hold `object`, which must be unreachable by now. Room was reserved.
+    void retire(void* object, Deleter deleter) noexcept {
+        {
+            const std::lock_guard lock(mutex_);
+            if (promised_ != 0) --promised_;
+            retired_.push_back({object, deleter, epoch_.load(std::memory_order_relaxed)});
+            pending_.store(true, std::memory_order_relaxed);
+        }
+        reclaim();
+    }
+
+private:
+    static constexpr std::size_t stripe_count = 64;
+
+    struct alignas(64) Stripe {
+        std::atomic<std::uint32_t> count[2] = {};
+    };
+    struct Retired {
+        void* object;
+        Deleter deleter;
+        std::uint64_t epoch;
+    };
+
+    // Moves the epoch on as far as readers allow and frees what has waited for two moves. Never waits.
+    void reclaim() noexcept {
+        if (!mutex_.try_lock()) return;  // somebody else is at it
+        const std::lock_guard lock(mutex_, std::adopt_lock);
+        for (int move = 0; move < 2 && nobody_under(epoch_.load(std::memory_order_relaxed) + 1); ++move) {
+            epoch_.store(epoch_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+        }
+        const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < retired_.size(); ++i) {
+            const Retired retired = retired_[i];
+            if (retired.epoch + 2 <= epoch) {
+                retired.deleter(retired.object);
+            } else {
+                retired_[kept++] = retired;
+            }
+        }
+        retired_.resize(kept);
+        pending_.store(kept != 0, std::memory_order_relaxed);
+    }
+
+    bool nobody_under(std::uint64_t epoch) const noexcept {
+        for (const Stripe& stripe : stripes_) {
+            if (stripe.count[epoch & 1].load(std::memory_order_seq_cst) != 0) return false;
+        }
+        return true;
+    }
+
+    std::array<Stripe, stripe_count> stripes_;
+    alignas(64) std::atomic<std::uint64_t> epoch_{0};
+    std::atomic<bool> pending_{false};
+    std::mutex mutex_;
+    std::vector<Retired> retired_;
+    std::size_t promised_ = 0;
+};
+
+}  // namespace emdb::detail

@@ -1,0 +1,127 @@
+#pragma once
+// Flusher: makes the journal durable, one sync at a time, and records in the journal what a sync has vouched for.
+//
+//   - `durable_` only ever moves to a watermark that was read before a sync that succeeded.
+//   - A failed sync is final. The kernel may have marked the pages clean, so that a later sync "succeeds" without writing them:
+//     the journal is poisoned and no sync is ever tried again.
+//   - After a sync that covered something, a sync mark is appended: recovery tells damage (below a mark) from a torn tail (above
+//     all marks) by it. The mark itself rides along with the next sync.
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "base/options.hpp"
+#include "base/result.hpp"
+#include "journal/journal.hpp"
+#include "os/contract.hpp"
+
+namespace emdb::detail {
+
+class Flusher {
+public:
+    Flusher(File& file, Journal& journal, const std::string& path) noexcept : file_(file), journal_(journal), path_(path) {}
+
+    /// Everything below `end` is durable, and the frames from `end` to `marked_end` are marks that say so.
+    void start_at(std::uint64_t end, std::uint64_t marked_end) noexcept {
+        durable_.store(end, std::memory_order_relaxed);
+        nothing_new_end_ = marked_end;
+    }
+
+    /// Opening after an unclean close: everything below `end` has been synced just now; the mark that says so is appended unless
+    /// the journal has it already.
+    Result<void> vouch_for(std::uint64_t end, std::uint64_t vouched_end) {
+        const std::lock_guard lock(syncing_);
+        durable_.store(end, std::memory_order_relaxed);
+        nothing_new_end_ = end;
+        if (vouched_end == end) return {};
+        if (auto marked = append_mark(FrameKind::sync_mark); !marked) return marked;
+        nothing_new_end_ = marked_end_;
+        return {};
+    }
+
+    /// Everything that completed before the call is durable when it returns. With `shared`, a sync that another caller began
+    /// after this call does as well as an own one.
+    Result<void> flush(bool shared) {
+        const std::uint64_t target = journal_.completed();
+        const std::lock_guard lock(syncing_);
+        if (closed_) return Error(ErrorCode::stopped, "'" + path_ + "' was closed. Open it again to use it.");
+        if (journal_.poisoned()) return Journal::poisoned_error(path_);
+        if (target == nothing_new_end_ || (shared && target <= durable_.load(std::memory_order_relaxed))) return {};
+        return sync();
+    }
+
+    std::uint64_t durable() const noexcept { return durable_.load(std::memory_order_relaxed); }
+
+    /// The end of a clean close, when no append is under way: durable data first, then the mark that vouches for it. Later
+    /// flushes answer `stopped`, whether this one succeeds or not.
+    Result<void> close() {
+        const std::lock_guard lock(syncing_);
+        closed_ = true;
+        if (journal_.poisoned()) return Journal::poisoned_error(path_);
+        const bool nothing_new = journal_.completed() == nothing_new_end_;
+        if (nothing_new && last_mark_closes_ && journal_.allocated() == nothing_new_end_) return {};
+        if (!nothing_new) {
+            if (auto synced = sync_file(); !synced) return synced;
+        }
+        if (!nothing_new || !last_mark_closes_) {
+            if (auto marked = append_mark(FrameKind::close_mark); !marked) return marked;
+        }
+        if (auto cut = journal_.cut_back(); !cut) return cut;
+        return sync_file();
+    }
+
+    /// The journal ends with a close mark: a close without writes in between need not add one.
+    void ends_with_close_mark() noexcept { last_mark_closes_ = true; }
+
+private:
+    Result<void> sync() {
+        if (auto synced = sync_file(); !synced) return synced;
+        // A mark that can't be appended (no space) costs nothing but precision at the next recovery.
+        const std::uint64_t durable = durable_.load(std::memory_order_relaxed);
+        if (auto marked = append_mark(FrameKind::sync_mark); marked && marked_at_ == durable) nothing_new_end_ = marked_end_;
+        return {};
+    }
+
+    Result<void> sync_file() {
+        const std::uint64_t covered = journal_.completed();
+        if (auto synced = file_.sync(); !synced) {
+            journal_.poison();
+            return Error(ErrorCode::io, synced.error().message() + " What was written since the last flush may or may not be found "
+                         "after reopening '" + path_ + "'; until then nothing more is written to it.")
+                .with_os_error(synced.error().os_error());
+        }
+        journal_.synced(covered);
+        durable_.store(covered, std::memory_order_relaxed);
+        return {};
+    }
+
+    Result<void> append_mark(FrameKind kind) {
+        std::byte value[mark_value_size];
+        store_le(value, durable_.load(std::memory_order_relaxed));
+        FrameContent mark;
+        mark.kind = kind;
+        mark.value = Bytes(value, sizeof value);
+        auto offset = journal_.append(mark);
+        if (!offset) return std::move(offset).error();
+        marked_at_ = *offset;
+        marked_end_ = *offset + mark_frame_size;
+        last_mark_closes_ = kind == FrameKind::close_mark;
+        return {};
+    }
+
+    File& file_;
+    Journal& journal_;
+    const std::string& path_;
+    std::mutex syncing_;
+    std::atomic<std::uint64_t> durable_{0};
+    // When the watermark is here, all that lies above durable_ is the mark that says so: there is nothing to sync.
+    std::uint64_t nothing_new_end_ = 0;
+    std::uint64_t marked_at_ = 0;
+    std::uint64_t marked_end_ = 0;
+    bool last_mark_closes_ = false;
+    bool closed_ = false;
+};
+
+}  // namespace emdb::detail

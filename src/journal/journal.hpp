@@ -1,0 +1,357 @@
+#pragma once
+// Journal: appending frames to the file, by many threads at once, in an order that a crash can only cut short.
+//
+//   journal_start        completed            tail       prepared       allocated
+//   |--- frames, read-only ---|-- being filled --|-- zeros --|-- unwritten --|
+//
+// An append reserves [offset, offset + size) by advancing `tail`, fills it, waits until everything below is complete, and
+// advances `completed` past itself. Invariants:
+//
+//   1. completed <= tail <= prepared <= allocated: space is there before it can be reserved, so that a full disk is an error of
+//      one call and never a signal or a hole.
+//   2. No unfinished frame lies below `completed`. A write is acknowledged, and shown to readers, only after `completed` has
+//      passed it: whatever moment the process is killed at, nothing acknowledged lies behind a hole.
+//   3. Filling that fails freezes `completed` for good (poisoned): whoever waits above gets an error, and nothing above is ever
+//      acknowledged.
+//   4. What is being prepared has not been reserved: zeros never meet a frame.
+//
+// Three ways to fill a frame, coherent with each other (the page cache is one), chosen by what they cost (nanoseconds for a
+// frame of 190 bytes, ext4):
+//   - store it through AppendWindow: 35. But a sync then writes back whole folios of the page cache, up to 256 KiB.
+//   - write it with File::write_at: 600. A sync writes back only its own blocks; so the first frames after each sync go this way.
+//   - write large frames and batches in pieces: 25 to 30.
+// Space is prepared by writing zeros ahead, in chunks of 64 KiB that grow to 256 KiB in bulk loads: that bounds the size of the
+// page cache's folios and with it what a sync writes back (read-ahead would make folios of 2 MiB: 280 microseconds a sync instead
+// of 90), and it has the file system convert the allocation chunk by chunk instead of sync by sync.
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <span>
+#include <string>
+
+#include "base/result.hpp"
+#include "journal/append_window.hpp"
+#include "journal/frame.hpp"
+#include "journal/header.hpp"
+#include "journal/journal_map.hpp"
+#include "os/contract.hpp"
+
+namespace emdb::detail {
+
+class Journal {
+public:
+    Journal(File& file, JournalMap& map, const Header& header, bool mapped_append)
+        : file_(file),
+          map_(map),
+          seed_(header.frame_seed()),
+          allocates_(file.keeps_allocation()),
+          zeroes_ahead_(allocates_ && !file.is_memory_backed()),
+          mapped_append_(mapped_append && allocates_) {}
+
+    /// The journal ends at `end`, and the file is `file_size` long. Call before anything else.
+    void start_at(std::uint64_t end, std::uint64_t file_size) noexcept {
+        tail_.store(end, std::memory_order_relaxed);
+        completed_.store(end, std::memory_order_relaxed);
+        readable_end_.store(end, std::memory_order_relaxed);
+        prepared_.store(end, std::memory_order_relaxed);
+        synced_end_.store(end, std::memory_order_relaxed);
+        allocated_.store(file_size, std::memory_order_relaxed);
+    }
+
+    std::uint32_t seed() const noexcept { return seed_; }
+    std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_acquire) & ~frozen_bit; }
+    bool poisoned() const noexcept { return (completed_.load(std::memory_order_relaxed) & frozen_bit) != 0; }
+    /// Where the file's allocated space ends; on file systems that don't keep allocations the journal's end.
+    std::uint64_t allocated() const noexcept {
+        return allocates_ ? (std::max)(allocated_.load(std::memory_order_relaxed), completed()) : completed();
+    }
+
+    /// Appends one frame; returns its offset. An error before the frame had a place: nothing happened. After that the journal is
+    /// poisoned, and the frame may or may not be found after reopening.
+    Result<std::uint64_t> append(const FrameContent& content) {
+        FrameHead head(content, seed_);
+        const std::uint64_t size = head.size() + content.key.size() + content.value.size();
+        const Way way = choose_way(size);
+        auto offset = reserve(size, way);
+        if (!offset) return offset;
+        head.finish(*offset);
+        if (way == Way::store) {
+            std::byte* at = window_.at(*offset);
+            std::memcpy(at, head.data(), head.size());
+            copy(at + head.size(), content.key);
+            copy(at + head.size() + content.key.size(), content.value);
+        } else if (auto written = write_frame(*offset, head, content); !written) {
+            return fail(std::move(written).error());
+        }
+        if (auto finished = complete(*offset, size); !finished) return std::move(finished).error();
+        return offset;
+    }
+
+    /// Appends a block of encoded frames: place(offset) is told where the block starts, before it is copied into the file.
+    template <class Place>
+    Result<std::uint64_t> append_block(std::span<const std::byte> block, Place&& place) {
+        const Way way = choose_way(block.size());
+        auto offset = reserve(block.size(), way);
+        if (!offset) return offset;
+        place(*offset);
+        if (way == Way::store) {
+            std::memcpy(window_.at(*offset), block.data(), block.size());
+        } else if (auto written = write_pieces(*offset, block); !written) {
+            return fail(std::move(written).error());
+        }
+        if (auto finished = complete(*offset, block.size()); !finished) return std::move(finished).error();
+        return offset;
+    }
+
+    /// The frame at an offset that the index gave out. False: the bytes there can't be a frame or, with `verify`, are not what
+    /// was written.
+    bool read(std::uint64_t offset, bool verify, FrameView& frame) const noexcept {
+        const std::byte* at = map_.at(offset);
+        const std::uint64_t mapped_end = map_.mapped_end(offset);
+        std::uint64_t end = (std::min)(readable_end_.load(std::memory_order_relaxed), mapped_end);
+        if (end <= offset || !parse_frame(at, at + (end - offset), frame)) [[unlikely]] {
+            const std::uint64_t completed_end = completed();
+            readable_end_.store(completed_end, std::memory_order_relaxed);
+            end = (std::min)(completed_end, mapped_end);
+            if (end <= offset || !parse_frame(at, at + (end - offset), frame)) return false;
+        }
+        return !verify || frame_validates(frame, offset, seed_);
+    }
+
+    bool validates(const FrameView& frame, std::uint64_t offset) const noexcept { return frame_validates(frame, offset, seed_); }
+    const std::byte* address(std::uint64_t offset) const noexcept { return map_.at(offset); }
+
+    /// Refuses every further append, and fails those under way above the watermark.
+    void poison() noexcept {
+        completed_.fetch_or(frozen_bit, std::memory_order_seq_cst);
+        completed_.notify_all();
+    }
+
+    /// A sync has covered the journal up to `end`.
+    void synced(std::uint64_t end) noexcept { synced_end_.store(end, std::memory_order_relaxed); }
+
+    /// After the last append: cuts the file back to the journal's end.
+    Result<void> cut_back() {
+        const std::lock_guard lock(growth_);
+        window_.drop();
+        const std::uint64_t end = completed();
+        if (auto cut = file_.truncate(end); !cut) return cut;
+        allocated_.store(end, std::memory_order_relaxed);
+        prepared_.store(end, std::memory_order_relaxed);
+        return {};
+    }
+
+    static Error poisoned_error(const std::string& path) {
+        return Error(ErrorCode::poisoned, "An earlier write or sync of '" + path + "' failed, so nothing more is written to it. "
+                     "Reads go on; close and reopen the database to write again.");
+    }
+
+private:
+    enum class Way : std::uint8_t { store, write, write_large };
+
+    static constexpr std::uint64_t frozen_bit = std::uint64_t{1} << 63;
+    static constexpr std::uint64_t step_min = std::uint64_t{64} << 10;
+    static constexpr std::uint64_t step_max = std::uint64_t{64} << 20;
+    static constexpr std::uint64_t chunk_min = std::uint64_t{64} << 10;
+    static constexpr std::uint64_t chunk_max = std::uint64_t{256} << 10;
+    static constexpr std::uint64_t large = std::uint64_t{64} << 10;
+    static constexpr std::uint64_t written_after_sync = std::uint64_t{16} << 10;
+
+    Way choose_way(std::uint64_t size) const noexcept {
+        if (size > large) return Way::write_large;
+        if (!mapped_append_) return Way::write;
+        const std::uint64_t unsynced = tail_.load(std::memory_order_relaxed) - synced_end_.load(std::memory_order_relaxed);
+        return unsynced < written_after_sync && zeroes_ahead_ ? Way::write : Way::store;
+    }
+
+    Result<std::uint64_t> reserve(std::uint64_t size, Way way) {
+        if (way == Way::write_large) return reserve_large(size);
+        std::uint64_t offset = tail_.load(std::memory_order_relaxed);
+        for (;;) {
+            if (poisoned()) return Error(ErrorCode::poisoned, "An earlier write or sync failed; reopen the database.");
+            const std::uint64_t limit =
+                way == Way::store ? window_.ready_end() : prepared_.load(std::memory_order_acquire);
+            if (offset + size > limit) [[unlikely]] {
+                if (auto grown = prepare(size, way); !grown) return std::move(grown).error();
+                offset = tail_.load(std::memory_order_relaxed);
+                continue;
+            }
+            // Sequentially consistent for AppendWindow's invariant 3.
+            if (tail_.compare_exchange_weak(offset, offset + size, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+                return offset;
+            }
+        }
+    }
+
+    // A large frame is not stored into prepared space but makes its own. Under the growth lock, so that nobody prepares it too.
+    Result<std::uint64_t> reserve_large(std::uint64_t size) {
+        const std::lock_guard lock(growth_);
+        std::uint64_t offset = tail_.load(std::memory_order_relaxed);
+        for (;;) {
+            if (poisoned()) return Error(ErrorCode::poisoned, "An earlier write or sync failed; reopen the database.");
+            if (auto allocated = allocate(offset, offset + size); !allocated) return std::move(allocated).error();
+            if (tail_.compare_exchange_weak(offset, offset + size, std::memory_order_seq_cst, std::memory_order_relaxed)) break;
+        }
+        if (offset + size > prepared_.load(std::memory_order_relaxed)) prepared_.store(offset + size, std::memory_order_release);
+        return offset;
+    }
+
+    // Makes room for `size` bytes behind the tail: allocated, zeroed, and for stores mapped and populated.
+    Result<void> prepare(std::uint64_t size, Way way) {
+        const std::lock_guard lock(growth_);
+        const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
+        std::uint64_t prepared = prepared_.load(std::memory_order_relaxed);
+        if (tail + size > prepared) {
+            const std::uint64_t chunk = chunk_size(tail);
+            const std::uint64_t wanted = (tail + size + chunk) / chunk * chunk;
+            auto allocated = allocate(tail, tail + size);
+            if (!allocated) return std::move(allocated).error();
+            const std::uint64_t end = zeroes_ahead_ ? (std::min)(wanted, *allocated) : *allocated;
+            if (zeroes_ahead_) {
+                if (auto zeroed = write_zeros(prepared, end); !zeroed) return zeroed;
+            }
+            prepared = end;
+            prepared_.store(prepared, std::memory_order_release);
+        }
+        if (way != Way::store || tail + size <= window_.ready_end()) return {};
+        // In memory-backed files populating is all the preparation there is, so it goes in steps of its own.
+        constexpr std::uint64_t populate_step = std::uint64_t{1} << 20;
+        const std::uint64_t populate_end = zeroes_ahead_ ? prepared : (std::min)(prepared, tail + size + populate_step);
+        return window_.extend(file_, tail_, populate_end, allocated_.load(std::memory_order_relaxed), completed());
+    }
+
+    // The more has been appended since the last sync, the less a sync's cost matters.
+    std::uint64_t chunk_size(std::uint64_t tail) const noexcept {
+        const std::uint64_t unsynced = tail - synced_end_.load(std::memory_order_relaxed);
+        std::uint64_t chunk = chunk_min;
+        while (chunk < chunk_max && unsynced >= 8 * chunk) chunk *= 2;
+        return chunk;
+    }
+
+    Result<void> write_zeros(std::uint64_t from, std::uint64_t to) {
+        static std::byte zeros[chunk_max];  // never written to
+        while (from < to) {
+            const auto size = static_cast<std::size_t>((std::min)(to - from, chunk_max));
+            if (auto written = file_.write_at(from, {zeros, size}); !written) return written;
+            from += size;
+        }
+        return {};
+    }
+
+    // Has space up to `end` at least, for a frame that starts at `from`. Returns where it ends. Under the growth lock.
+    Result<std::uint64_t> allocate(std::uint64_t from, std::uint64_t end) {
+        std::uint64_t allocated = allocated_.load(std::memory_order_relaxed);
+        if (end > allocated) {
+            const std::uint64_t step = (std::min)((std::max)(allocated, step_min), step_max);
+            const std::uint64_t wanted = round_up((std::max)(end, allocated + step));
+            if (auto enlarged = enlarge(allocated, wanted)) {
+                allocated = wanted;
+            } else {
+                // Not enough room for a whole step: what this frame needs may still fit.
+                if (auto least = enlarge(allocated, round_up(end)); !least) return std::move(least).error();
+                allocated = round_up(end);
+            }
+            allocated_.store(allocated, std::memory_order_relaxed);
+        }
+        if (auto covered = map_.cover(file_, from, end, allocated); !covered) return std::move(covered).error();
+        return allocated;
+    }
+
+    Result<void> enlarge(std::uint64_t from, std::uint64_t to) {
+        if (allocates_) return file_.allocate(from, to - from);
+        if (file_.maps_past_end()) return {};
+        // Readers' mappings need the bytes to exist; only write_at touches them, and it can say that the disk is full.
+        return file_.truncate(to);
+    }
+
+    static std::uint64_t round_up(std::uint64_t size) noexcept { return (size + 4095) / 4096 * 4096; }
+
+    Result<void> write_frame(std::uint64_t offset, const FrameHead& head, const FrameContent& content) {
+        std::byte buffer[4096];
+        const std::size_t key_size = content.key.size();
+        const std::size_t value_size = content.value.size();
+        std::memcpy(buffer, head.data(), head.size());
+        if (head.size() + key_size + value_size <= sizeof buffer) {
+            copy(buffer + head.size(), content.key);
+            copy(buffer + head.size() + key_size, content.value);
+            return file_.write_at(offset, {buffer, head.size() + key_size + value_size});
+        }
+        const std::uint64_t key_at = offset + head.size();
+        if (auto written = file_.write_at(offset, {buffer, head.size()}); !written) return written;
+        if (auto written = write_pieces(key_at, {content.key.data(), key_size}); !written) return written;
+        return write_pieces(key_at + key_size, {content.value.data(), value_size});
+    }
+
+    Result<void> write_pieces(std::uint64_t offset, std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            const auto piece = bytes.first((std::min)(bytes.size(), static_cast<std::size_t>(chunk_max)));
+            if (auto written = file_.write_at(offset, piece); !written) return written;
+            offset += piece.size();
+            bytes = bytes.subspan(piece.size());
+        }
+        return {};
+    }
+
+    static void copy(std::byte* to, Bytes from) noexcept {
+        if (!from.empty()) std::memcpy(to, from.data(), from.size());
+    }
+
+    Result<std::uint64_t> fail(Error error) {
+        poison();
+        return Error(ErrorCode::io, error.message() + " This write may or may not be found after reopening.")
+            .with_os_error(error.os_error());
+    }
+
+    // Waits for everything below `offset` and moves the watermark past the frame.
+    Result<void> complete(std::uint64_t offset, std::uint64_t size) {
+        std::uint64_t expected = offset;
+        // Sequentially consistent together with the load of waiting_: either this store is seen by a waiter before it sleeps, or
+        // its count is seen here. The exchange fails if the journal was poisoned meanwhile.
+        if (!wait_for_turn(offset) || !completed_.compare_exchange_strong(expected, offset + size, std::memory_order_seq_cst)) {
+            return Error(ErrorCode::poisoned, "An earlier write or sync failed; this write may or may not be found after reopening.");
+        }
+        if (waiting_.load(std::memory_order_seq_cst) != 0) completed_.notify_all();
+        return {};
+    }
+
+    // False: poisoned.
+    bool wait_for_turn(std::uint64_t offset) noexcept {
+        for (int spin = 0; spin < 256; ++spin) {
+            const std::uint64_t completed = completed_.load(std::memory_order_acquire);
+            if (completed == offset) [[likely]] return true;
+            if ((completed & frozen_bit) != 0) return false;
+        }
+        waiting_.fetch_add(1, std::memory_order_seq_cst);
+        std::uint64_t completed = completed_.load(std::memory_order_seq_cst);
+        while (completed != offset && (completed & frozen_bit) == 0) {
+            completed_.wait(completed, std::memory_order_seq_cst);
+            completed = completed_.load(std::memory_order_seq_cst);
+        }
+        waiting_.fetch_sub(1, std::memory_order_relaxed);
+        return completed == offset;
+    }
+
+    File& file_;
+    JournalMap& map_;
+    const std::uint32_t seed_;
+    const bool allocates_;
+    const bool zeroes_ahead_;
+    const bool mapped_append_;
+    std::mutex growth_;
+    AppendWindow window_;
+    alignas(64) std::atomic<std::uint64_t> tail_{0};
+    alignas(64) std::atomic<std::uint64_t> completed_{0};
+    std::atomic<std::uint32_t> waiting_{0};
+    alignas(64) std::atomic<std::uint64_t> prepared_{0};
+    std::atomic<std::uint64_t> allocated_{0};
+    std::atomic<std::uint64_t> synced_end_{0};
+    // A watermark for readers, moved by them when they need it, so that they don't wait for the cache line that every append
+    // moves.
+    alignas(64) mutable std::atomic<std::uint64_t> readable_end_{0};
+};
+
+}  // namespace emdb::detail

@@ -1,0 +1,193 @@
+#pragma once
+// Replay: walks a journal that may end anywhere, hands out what counts, and judges how it ends.
+//
+// What counts is a prefix: every frame up to the first that does not validate, and of a batch all members or none. What follows
+// the prefix is one of
+//   - nothing, or a torn tail: bytes that were being written when the machine stopped. They are to be cut off.
+//   - damage: a sync mark further on vouches that the place had reached the disk. Nothing may be changed.
+// A frame that validates but makes no sense (an unknown kind, a batch in a batch) was written so: never a torn tail.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/coding.hpp"
+#include "base/config.hpp"
+#include "base/result.hpp"
+#include "journal/frame.hpp"
+#include "journal/header.hpp"
+
+namespace emdb::detail {
+
+/// How a journal ends; see replay_journal.
+struct ReplaySummary {
+    std::uint64_t end = journal_start;           ///< where the valid prefix ends
+    std::uint64_t vouched_end = journal_start;   ///< what the marks in it say has reached the disk
+    bool ends_with_close_mark = false;           ///< the last frame is a close mark
+    std::uint64_t last_mark_offset = 0;          ///< 0: no mark
+    std::uint64_t frames = 0;
+};
+
+class JournalReplay {
+public:
+    /// `bytes` is the file as mapped, `size` its size, `path` for messages.
+    JournalReplay(const std::byte* bytes, std::uint64_t size, std::uint32_t seed, const std::string& path) noexcept
+        : bytes_(bytes), size_(size), seed_(seed), path_(path) {}
+
+    /// Calls sink.apply(offset, const FrameView&) -> Result<void> for each frame that counts, in order, except marks and batch
+    /// heads. Touches each byte once (members of batches are parsed twice). `corrupted` if damage is found.
+    template <class Sink>
+    Result<ReplaySummary> run(Sink& sink) {
+        std::uint64_t offset = journal_start;
+        while (offset < size_) {
+            FrameView frame;
+            if (!parse_frame(at(offset), at(size_), frame) || !frame_validates(frame, offset, seed_)) {
+                return end_at(offset, offset);
+            }
+            if (auto sensible = check(frame, offset); !sensible) return std::move(sensible).error();
+            std::uint64_t next = offset + frame.size;
+            summary_.ends_with_close_mark = false;
+            if (frame.kind() == FrameKind::batch) {
+                std::uint64_t damaged = 0;
+                auto end = validate_batch(frame, offset, damaged);
+                if (!end) return std::move(end).error();
+                if (*end == 0) return end_at(offset, damaged);
+                next = *end;
+                if (auto applied = apply_members(sink); !applied) return std::move(applied).error();
+            } else if (frame.kind() == FrameKind::sync_mark || frame.kind() == FrameKind::close_mark) {
+                if (auto taken = take_mark(frame, offset); !taken) return std::move(taken).error();
+            } else if (auto applied = sink.apply(offset, frame); !applied) {
+                return std::move(applied).error();
+            }
+            ++summary_.frames;
+            offset = next;
+        }
+        return end_at(offset, offset);
+    }
+
+    /// How many bytes of the cut-off tail are not zeros at its end: what was torn, preallocated space not counted.
+    std::uint64_t torn_bytes(std::uint64_t end) const noexcept {
+        std::uint64_t last = size_;
+        while (last >= end + 8 && load_le<std::uint64_t>(at(last - 8)) == 0) last -= 8;
+        while (last > end && *at(last - 1) == std::byte{0}) --last;
+        return last - end;
+    }
+
+private:
+    const std::byte* at(std::uint64_t offset) const noexcept { return bytes_ + offset; }
+
+    Error damage(std::uint64_t offset, const char* what) const {
+        return Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) + ": " + what +
+                     " Nothing was changed. Restore the file from a backup.")
+            .with_offset(offset);
+    }
+
+    // Judges the tail behind the valid prefix.
+    Result<ReplaySummary> end_at(std::uint64_t end, std::uint64_t first_bad) {
+        summary_.end = end;
+        if (end < size_ && vouched_later(end)) {
+            return damage(first_bad, "what is there had reached the disk intact (a later sync mark says so), and is not intact now.");
+        }
+        return summary_;
+    }
+
+    // Whether a valid mark anywhere behind `end` vouches for the frame at `end`.
+    bool vouched_later(std::uint64_t end) const noexcept {
+        std::uint64_t offset = end + 1;
+        while (offset + mark_frame_size <= size_) {
+            if (offset + 16 <= size_ && load_le<std::uint64_t>(at(offset + 4)) == 0) {
+                offset += 8;  // none of the next eight places can have a mark's kind byte at its place
+                continue;
+            }
+            std::uint64_t durable = 0;
+            if (is_mark(offset, durable) && durable > end) return true;
+            ++offset;
+        }
+        return false;
+    }
+
+    bool is_mark(std::uint64_t offset, std::uint64_t& durable) const noexcept {
+        const auto kind = static_cast<FrameKind>(*at(offset + 4));
+        if (kind != FrameKind::sync_mark && kind != FrameKind::close_mark) return false;
+        FrameView frame;
+        if (!parse_frame(at(offset), at(size_), frame) || frame.size != mark_frame_size) return false;
+        if (frame.value.size() != mark_value_size || !frame_validates(frame, offset, seed_)) return false;
+        durable = load_le<std::uint64_t>(frame.value.data());
+        return durable <= offset;
+    }
+
+    Result<void> check(const FrameView& frame, std::uint64_t offset) const {
+        if ((frame.flags() & static_cast<std::uint8_t>(~frame_known_flags)) != 0 || frame.kind() > FrameKind::close_mark ||
+            frame.kind() == FrameKind::session) {
+            return Error(ErrorCode::feature_disabled, "'" + path_ + "' has a frame at offset " + std::to_string(offset) +
+                         " of a kind that this build of emdb " + EMDB_VERSION_STRING +
+                         " does not know. Open it with the emdb that wrote it.");
+        }
+        if ((frame.flags() & frame_has_expiry) != 0 && !expiry_supported) {
+            return Error(ErrorCode::feature_disabled, "'" + path_ + "' has records that expire, and this program was built with "
+                         "EMDB_TTL=0. Build it with EMDB_TTL=1.");
+        }
+        return {};
+    }
+
+    Result<void> take_mark(const FrameView& frame, std::uint64_t offset) {
+        std::uint64_t durable = 0;
+        if (!is_mark(offset, durable)) return damage(offset, "a sync mark makes no sense.");
+        summary_.vouched_end = (std::max)(summary_.vouched_end, durable);
+        summary_.last_mark_offset = offset;
+        summary_.ends_with_close_mark = frame.kind() == FrameKind::close_mark;
+        return {};
+    }
+
+    // Collects the members of a batch. Returns the batch's end, or 0 if a member (at `damaged`) does not validate.
+    Result<std::uint64_t> validate_batch(const FrameView& head, std::uint64_t head_offset, std::uint64_t& damaged) {
+        if (head.value.size() != batch_value_size) return damage(head_offset, "a batch makes no sense.");
+        const auto length = load_le<std::uint64_t>(head.value.data());
+        const auto count = load_le<std::uint32_t>(head.value.data() + 8);
+        std::uint64_t offset = head_offset + head.size;
+        damaged = head_offset;
+        if (length > size_ - offset) return std::uint64_t{0};
+        const std::uint64_t end = offset + length;
+        members_.clear();
+        while (offset < end) {
+            Member member{offset, {}};
+            if (!parse_frame(at(offset), at(end), member.frame) || !frame_validates(member.frame, offset, seed_)) {
+                damaged = offset;
+                return std::uint64_t{0};
+            }
+            if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
+            const FrameKind kind = member.frame.kind();
+            if (kind != FrameKind::put && kind != FrameKind::remove) return damage(offset, "a batch holds what it must not.");
+            members_.push_back(member);
+            offset += member.frame.size;
+        }
+        if (members_.size() != count) return damage(head_offset, "a batch has another number of members than it says.");
+        return end;
+    }
+
+    template <class Sink>
+    Result<void> apply_members(Sink& sink) {
+        for (const Member& member : members_) {
+            if (auto applied = sink.apply(member.offset, member.frame); !applied) return applied;
+        }
+        return {};
+    }
+
+    struct Member {
+        std::uint64_t offset;
+        FrameView frame;
+    };
+
+    static constexpr bool expiry_supported = EMDB_TTL != 0;
+
+    const std::byte* const bytes_;
+    const std::uint64_t size_;
+    const std::uint32_t seed_;
+    const std::string& path_;
+    ReplaySummary summary_;
+    std::vector<Member> members_;
+};
+
+}  // namespace emdb::detail

@@ -1,0 +1,57 @@
+#!/bin/sh
+# deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
+# Quick and silent when nothing is missing. Names: doctest, clang, clang-format.
+set -u
+
+present() {
+    case $1 in
+    doctest)
+        printf '#if !__has_include(<doctest/doctest.h>)\n#error missing\n#endif\n' |
+            ${CXX:-c++} ${CPPFLAGS:-} -x c++ -fsyntax-only - 2>/dev/null ;;
+    clang) command -v clang++ >/dev/null ;;
+    clang-format) command -v clang-format >/dev/null ;;
+    *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
+    esac
+}
+
+package_of() {
+    case $1 in
+    doctest) echo doctest-dev ;;
+    *) echo "$1" ;;
+    esac
+}
+
+packages=
+for name; do
+    present "$name" || packages="$packages $(package_of "$name")"
+done
+[ -n "$packages" ] || exit 0
+
+give_up() {
+    echo "Please install$packages with your package manager ($1), then run this again." >&2
+    exit 1
+}
+
+command -v apt-get >/dev/null || give_up "those are Debian's names; there is no apt-get here"
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    as_root="sudo -n"
+    sudo -n true 2>/dev/null || give_up "as root: apt-get install$packages"
+fi
+
+install() {
+    # Unquoted: words of a command and a list of packages.
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages
+}
+
+echo "Installing$packages"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# A fresh machine may have no package lists yet, or outdated ones.
+if ! install >"$log" 2>&1 && ! { $as_root apt-get update && install; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    give_up "apt-get failed, see above"
+fi
+for name; do
+    present "$name" || give_up "apt-get has installed it, but $name is still not found"
+done

@@ -1,0 +1,330 @@
+#pragma once
+// A database on a simulated disk with its model beside it: every call is issued to both, and everything read is compared.
+//
+// Needs the implementation half of emdb.hpp (EMDB_IMPLEMENTATION defined before its first include).
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "emdb.hpp"
+#include "support/journal_model.hpp"
+#include "support/simulated_disk.hpp"
+
+namespace emdb_test {
+
+inline const std::string database_path = "/disk/test.emdb";
+
+/// Thrown where a test finds a promise broken; the message says which.
+struct BrokenPromise : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct DatabaseSettings {
+    emdb::FlushPolicy policy = emdb::FlushPolicy::on_each_flush();
+    emdb::AppendMode mode = emdb::AppendMode::automatic;
+    /// Random records of one size only: then a stale frame behind a cut tail lies just where a new frame ends, and would be
+    /// taken for its successor if the cut had not been made for good.
+    bool records_of_one_size = false;
+};
+
+inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const DatabaseSettings& settings = {},
+                                              std::vector<std::string>* log = nullptr) {
+    emdb::EmdbBuilder builder = emdb::Emdb::builder();
+    builder.path(database_path).flush_policy(settings.policy).append_mode(settings.mode);
+    if (log != nullptr) {
+        builder.on_log([log](emdb::LogLevel, std::string_view message) { log->emplace_back(message); });
+    }
+    emdb::detail::BuilderAccess::set_environment(builder, disk);
+    return builder.build();
+}
+
+inline void check(bool holds, const std::string& promise) {
+    if (!holds) throw BrokenPromise(promise);
+}
+template <class T>
+T expect(emdb::Result<T> result, const std::string& what) {
+    if (!result) throw BrokenPromise(what + " failed: " + result.error().message());
+    if constexpr (!std::is_void_v<T>) return std::move(result).value();
+}
+
+/// A power cut at a place where a session can't just return false.
+struct PowerWentOff {};
+
+/// Everything in a database, read by iteration and checked against point reads and counters.
+inline Contents read_contents(emdb::Emdb& db) {
+    Contents contents;
+    const auto read = [&contents](const emdb::Keyspace& keyspace, const std::string& space) {
+        auto records = expect(keyspace.iter(), "iter");
+        std::size_t count = 0;
+        for (const emdb::RecordView& record : records) {
+            const std::string key(record.key);
+            check(contents.find(space, key) == nullptr, "iter yields the key '" + key + "' twice");
+            contents.put(space, key, std::string(record.value));
+            ++count;
+        }
+        expect(records.status(), "iterating");
+        check(expect(keyspace.len(), "len") == count, "len differs from what iter yields");
+        std::string value;
+        for (const auto& [key, expected] : contents.records(space)) {
+            check(expect(keyspace.get_into(key, value), "get_into") && value == expected, "get differs from iter");
+        }
+    };
+    read(db, "");
+    for (const std::string& name : expect(db.list_namespaces(), "list_namespaces")) {
+        contents.create(name);
+        read(expect(db.open_namespace(name), "open_namespace"), name);
+    }
+    return contents;
+}
+
+/// One open database with its model. All operations but the last of a session succeed, or the power is off.
+class Session {
+public:
+    Session(SimulatedDisk& disk, emdb::Emdb db, JournalModel& model, const DatabaseSettings& settings, SeededRandom& random)
+        : disk_(disk), db_(std::move(db)), model_(model), settings_(settings), random_(random) {}
+
+    /// A random call. False: the power is off.
+    bool step() {
+        try {
+            if (!random_call()) return false;
+        } catch (const PowerWentOff&) {
+            return false;
+        }
+        disk_.tick();
+        return disk_.power_is_on();
+    }
+
+    bool random_call() {
+        const std::uint64_t dice = random_.below(100);
+        const std::string space = random_space();
+        const std::string key = random_key();
+        if (dice < 36 || (settings_.records_of_one_size && random_.coin())) return insert(space, key, random_value());
+        if (dice < 46) return remove(space, key);
+        if (dice < 50) return compare_exchange(space, key, random_value());
+        if (dice < 53) return update(space, key, random_value());
+        if (dice < 64) return transaction();
+        if (dice < 70) return insert_many(space);
+        if (dice < 82) return flush();
+        if (dice < 86) return create(random_name());
+        if (dice < 88) return drop(random_name());
+        if (dice < 90) return clear(space);
+        return read(space, key);
+    }
+
+    bool insert(const std::string& space, const std::string& key, const std::string& value) {
+        issue({{Step::Kind::put, space, key, value}});
+        return wrote(keyspace(space).insert(key, value), "insert");
+    }
+
+    bool remove(const std::string& space, const std::string& key) {
+        const std::string* const present = model_.now().find(space, key);
+        const std::optional<std::string> before = present == nullptr ? std::nullopt : std::optional(*present);
+        if (before) issue({{Step::Kind::remove, space, key, ""}});
+        auto removed = keyspace(space).remove(key);
+        if (removed) check(*removed == before, "remove returns another value than the key had");
+        return before ? wrote(removed, "remove") : done(removed, "remove");
+    }
+
+    bool compare_exchange(const std::string& space, const std::string& key, const std::string& value) {
+        const std::string* const present = model_.now().find(space, key);
+        std::optional<std::string> expected = present == nullptr ? std::nullopt : std::optional(*present);
+        const bool matches = !random_.one_in(4);
+        if (!matches) expected = expected ? *expected + "?" : "?";
+        if (matches) issue({{Step::Kind::put, space, key, value}});
+        auto exchanged = keyspace(space).compare_exchange(
+            key, expected ? std::optional<emdb::Bytes>(*expected) : std::nullopt, emdb::Bytes(value));
+        if (exchanged) check(*exchanged == matches, "compare_exchange decided wrongly");
+        return matches ? wrote(exchanged, "compare_exchange") : done(exchanged, "compare_exchange");
+    }
+
+    bool update(const std::string& space, const std::string& key, const std::string& suffix) {
+        const std::string* const present = model_.now().find(space, key);
+        const std::string next = (present == nullptr ? std::string() : present->substr(0, 100)) + suffix;
+        issue({{Step::Kind::put, space, key, next}});
+        const auto change = [&](std::optional<std::string_view> current) {
+            return std::optional<std::string>((current ? std::string(current->substr(0, 100)) : "") + suffix);
+        };
+        return wrote(keyspace(space).update(key, change), "update");
+    }
+
+    bool transaction() {
+        Step step;
+        const std::uint64_t count = 1 + random_.below(6);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            if (i > 0 && random_.one_in(4)) {
+                step.changes.push_back({Step::Kind::remove, random_space(), random_key(), ""});
+            } else {
+                step.changes.push_back({Step::Kind::put, random_space(), random_key(), random_value()});
+            }
+        }
+        const bool aborts = random_.one_in(8);
+        for (const Step::Change& change : step.changes) keyspace(change.space);  // opened before, not inside
+        if (!aborts) issue(step);
+        const auto outcome = db_.transaction([&](emdb::Transaction& transaction) -> emdb::Result<void> {
+            for (const Step::Change& change : step.changes) {
+                emdb::TransactionView view =
+                    change.space.empty() ? transaction : transaction.in(spaces_.at(change.space));
+                if (change.kind == Step::Kind::put) {
+                    if (auto put = view.insert(change.key, change.value); !put) return put;
+                } else if (auto removed = view.remove(change.key); !removed) {
+                    return std::move(removed).error();
+                }
+            }
+            if (aborts) return emdb::Error::aborted("on purpose");
+            return {};
+        });
+        if (!aborts) return wrote(outcome, "transaction");
+        check(!disk_.power_is_on() || outcome == emdb::ErrorCode::transaction_aborted, "an aborted transaction says so");
+        return disk_.power_is_on();
+    }
+
+    bool insert_many(const std::string& space) {
+        std::vector<std::pair<std::string, std::string>> pairs(random_.below(20));
+        for (auto& [key, value] : pairs) {
+            key = random_key();
+            value = random_value();
+            issue({{Step::Kind::put, space, key, value}});
+        }
+        auto inserted = keyspace(space).insert_many(pairs);
+        return pairs.empty() ? done(inserted, "insert_many") : wrote(inserted, "insert_many");
+    }
+
+    bool create(const std::string& name) {
+        const bool is_new = !model_.now().has_space(name);
+        if (is_new) issue({{Step::Kind::create_namespace, name, "", ""}});
+        auto opened = db_.open_namespace(name);
+        if (opened) spaces_.insert_or_assign(name, *opened);
+        return is_new ? wrote(opened, "open_namespace") : done(opened, "open_namespace");
+    }
+
+    bool drop(const std::string& name) {
+        const bool exists = model_.now().has_space(name);
+        if (exists) issue({{Step::Kind::drop_namespace, name, "", ""}});
+        auto dropped = db_.drop_namespace(name);
+        if (dropped) check(*dropped == exists, "drop_namespace returns whether there was one");
+        spaces_.erase(name);
+        return exists ? wrote(dropped, "drop_namespace") : done(dropped, "drop_namespace");
+    }
+
+    bool clear(const std::string& space) {
+        const bool empty = model_.now().records(space).empty();
+        issue({{Step::Kind::clear, space, "", ""}});
+        auto cleared = keyspace(space).clear();
+        return empty ? done(cleared, "clear") : wrote(cleared, "clear");
+    }
+
+    bool read(const std::string& space, const std::string& key) {
+        const std::string* const expected = model_.now().find(space, key);
+        auto found = keyspace(space).get(key);
+        if (found) {
+            check(found->has_value() == (expected != nullptr) && (expected == nullptr || **found == *expected),
+                  "a read does not see the latest write of its key");
+        }
+        return done(found, "get");
+    }
+
+    bool flush() {
+        const std::uint64_t position = model_.position();
+        if (!done(db_.flush(), "flush")) return false;
+        model_.acknowledge(position);
+        return true;
+    }
+
+    bool close() {
+        spaces_.clear();
+        if (!done(db_.close(), "close")) return false;
+        model_.acknowledge_all();
+        return true;
+    }
+
+private:
+    void issue(std::vector<Step::Change> changes) { model_.issue(Step{std::move(changes)}); }
+    void issue(Step step) { model_.issue(std::move(step)); }
+
+    emdb::Keyspace& keyspace(const std::string& space) {
+        if (space.empty()) return db_;
+        auto found = spaces_.find(space);
+        if (found == spaces_.end()) {
+            auto opened = db_.open_namespace(space);
+            if (!disk_.power_is_on()) throw PowerWentOff();
+            found = spaces_.emplace(space, expect(std::move(opened), "open_namespace of an existing one")).first;
+        }
+        return found->second;
+    }
+
+    /// A call has returned: did it succeed with the power on?
+    template <class R>
+    bool done(const R& result, const char* what) {
+        if (!disk_.power_is_on()) return false;
+        if (!result) throw BrokenPromise(std::string(what) + " failed: " + result.error().message());
+        return true;
+    }
+
+    /// The same for a call that wrote something, which the flush policy may have made durable.
+    template <class R>
+    bool wrote(const R& result, const char* what) {
+        if (!done(result, what)) return false;
+        written_up_to_.push_back(model_.position());
+        // After every n-th write all writes are durable, whatever the count started from; so at most n - 1 are not.
+        const std::size_t may_be_lost = settings_.policy.kind() == emdb::FlushPolicy::Kind::write_through ? 0
+                                        : settings_.policy.kind() == emdb::FlushPolicy::Kind::every_n
+                                            ? settings_.policy.n() - 1
+                                            : written_up_to_.size();
+        if (written_up_to_.size() > may_be_lost) {
+            model_.acknowledge(written_up_to_[written_up_to_.size() - 1 - may_be_lost]);
+        }
+        return true;
+    }
+
+    std::string random_space() {
+        if (random_.below(3) != 0) return "";
+        const auto& all = model_.now().spaces();
+        auto chosen = all.begin();
+        std::advance(chosen, static_cast<std::ptrdiff_t>(random_.below(all.size())));
+        return chosen->first;
+    }
+    std::string random_name() { return std::string("space-") + static_cast<char>('a' + random_.below(4)); }
+    std::string random_key() {
+        const std::uint64_t number = random_.below(24);
+        if (settings_.records_of_one_size) return "key-" + std::to_string(10 + number);
+        if (number == 0) return "";
+        if (number == 1) return std::string("\0\xff\0", 3);
+        return "key-" + std::to_string(number) + std::string(number == 2 ? 300 : 0, '.');
+    }
+    std::string random_value() {
+        static constexpr std::uint64_t size_max[]{1, 30, 30, 30, 200, 200, 600, 4000};
+        std::uint64_t size = 100;
+        if (!settings_.records_of_one_size) {
+            size = random_.below(size_max[random_.below(8)]);
+            if (random_.one_in(60)) size = random_.below(100'000);
+        }
+        std::string value(static_cast<std::size_t>(size), '\0');
+        for (std::size_t at = 0; at < value.size(); at += 8) {
+            const std::uint64_t word = random_.next();
+            std::memcpy(value.data() + at, &word, std::min<std::size_t>(8, value.size() - at));
+        }
+        return value;
+    }
+
+    SimulatedDisk& disk_;
+    emdb::Emdb db_;
+    JournalModel& model_;
+    DatabaseSettings settings_;
+    SeededRandom& random_;
+    std::map<std::string, emdb::Namespace> spaces_;
+    std::deque<std::uint64_t> written_up_to_;  // the model's position after each write of this session
+};
+
+}  // namespace emdb_test
