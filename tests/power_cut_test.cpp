@@ -133,7 +133,7 @@ private:
         check(disk_->violations().empty(), "the engine broke the file contract: " + joined(disk_->violations()));
         const CrashedDisk crashed = disk_->crashed();
         const std::uint64_t outcomes = crashed.outcome_count();
-        if (outcomes <= 64 && random_.one_in(8)) {
+        if (outcomes <= 256 && random_.one_in(4)) {
             for (std::uint64_t i = 0; i < outcomes; ++i) {
                 DiskSettings quiet = disk_settings_;
                 quiet.write_back_one_in = 0;
@@ -226,7 +226,7 @@ bool run_story(std::uint64_t seed, std::uint64_t cuts, Story::Totals& totals) {
         return true;
     } catch (const BrokenPromise& broken) {
         FAIL_CHECK("repeat with EMDB_SEED=" << seed << " (cut " << totals.cuts + 1 << " of this run)\n"
-                                            << broken.what() << "\n" << story.trace());
+                                            << std::string(broken.what()) << "\n" << story.trace());
         return false;
     }
 }

@@ -99,7 +99,7 @@ inline double time_get_zerocopy(const emdb::Emdb& database, const std::vector<em
 }
 
 /// Lookups of which each asks for a key that depends on the value before it (by nothing, but the processor can't know),
-/// so that none can begin before the last has ended. Without this a processor works on two or three lookups at once: how
+/// so that none can begin before the last has ended. Without this a processor works on two or three lookups at once; how
 /// many depends on how few instructions one of them has.
 template <class GetInto> double time_chain(const std::vector<emdb::Bytes>& keys, GetInto&& get_into) {
     std::string value(1, '\0');

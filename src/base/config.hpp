@@ -75,15 +75,20 @@ extern const char EMDB_ASYNC_SYMBOL;
 extern const char EMDB_IO_URING_SYMBOL;
 
 #if defined(__GNUC__)
+#if defined(__ELF__) && __has_attribute(retain)
+#define EMDB_KEPT [[gnu::used, gnu::retain]]
+#else
+#define EMDB_KEPT [[gnu::used]]
+#endif
 // `used` and `retain` keep the references in object files of translation units that call nothing, also when the linker drops
 // sections that nothing refers to.
-[[gnu::used, gnu::retain]] static const char* const implementation_check =
+EMDB_KEPT static const char* const implementation_check =
     &EMDB_IMPLEMENTATION_must_be_defined_in_exactly_one_translation_unit;
-[[gnu::used, gnu::retain]] static const char* const ttl_macro_check = &EMDB_TTL_SYMBOL;
-[[gnu::used, gnu::retain]] static const char* const nested_macro_check = &EMDB_NESTED_SYMBOL;
-[[gnu::used, gnu::retain]] static const char* const encrypt_macro_check = &EMDB_ENCRYPT_SYMBOL;
-[[gnu::used, gnu::retain]] static const char* const async_macro_check = &EMDB_ASYNC_SYMBOL;
-[[gnu::used, gnu::retain]] static const char* const io_uring_macro_check = &EMDB_IO_URING_SYMBOL;
+EMDB_KEPT static const char* const ttl_macro_check = &EMDB_TTL_SYMBOL;
+EMDB_KEPT static const char* const nested_macro_check = &EMDB_NESTED_SYMBOL;
+EMDB_KEPT static const char* const encrypt_macro_check = &EMDB_ENCRYPT_SYMBOL;
+EMDB_KEPT static const char* const async_macro_check = &EMDB_ASYNC_SYMBOL;
+EMDB_KEPT static const char* const io_uring_macro_check = &EMDB_IO_URING_SYMBOL;
 #elif defined(_MSC_VER)
 #define EMDB_STRINGIFY_VALUE(x) #x
 #define EMDB_STRINGIFY(x) EMDB_STRINGIFY_VALUE(x)

@@ -99,6 +99,7 @@ struct EngineOpening {
             return std::optional<OpenedFile>();
         }
         if (auto synced = files().sync_directory_of(name); !synced) return std::move(synced).error();
+        (*made)->file->set_name(path);
         return made;
     }
 
@@ -108,6 +109,7 @@ struct EngineOpening {
         if (!made || !*made) return made;
         if (auto renamed = files().rename_replacing(temporary_name(), name); !renamed) return std::move(renamed).error();
         if (auto synced = files().sync_directory_of(name); !synced) return std::move(synced).error();
+        (*made)->file->set_name(path);
         return made;
     }
 

@@ -9,6 +9,7 @@
 //      hold, so the last segment that starts at or below a frame's offset holds all of the frame.
 //   2. Segments are only ever added, until the map is destroyed: a pointer into one is good for as long as the map.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -87,11 +88,16 @@ private:
         return {};
     }
 
+    // Where address space is limited, a quarter of what can be had is taken: the rest of the program needs some too.
     static Result<Mapping> map_with_room(File& file, std::uint64_t start, std::uint64_t needed) {
-        if (!file.maps_past_end()) return file.map_read_only(start, static_cast<std::size_t>(needed));
         constexpr std::uint64_t room_max = sizeof(void*) >= 8 ? std::uint64_t{1} << 40 : std::uint64_t{1} << 28;
-        for (std::uint64_t room = room_max; room / 2 >= needed && room >= (std::uint64_t{1} << 22); room /= 4) {
-            if (auto mapping = file.map_read_only(start, static_cast<std::size_t>(room))) return mapping;
+        constexpr std::uint64_t room_min = std::uint64_t{1} << 22;
+        for (std::uint64_t room = room_max; file.maps_past_end() && room / 4 >= (std::max)(needed, room_min); room /= 4) {
+            auto mapping = file.map_read_only(start, static_cast<std::size_t>(room));
+            if (!mapping) continue;
+            if (room == room_max) return mapping;
+            mapping = Mapping();
+            return file.map_read_only(start, static_cast<std::size_t>(room / 4));
         }
         return file.map_read_only(start, static_cast<std::size_t>(needed));
     }

@@ -105,12 +105,16 @@ public:
     virtual void expect_reading(std::uint64_t offset, std::uint64_t length) noexcept = 0;
     virtual std::size_t map_granularity() = 0;
 
-    /// Takes the exclusive lock that keeps other openers out, in this process and others, without waiting; false: somebody
+    /// Takes the lock that keeps other openers out, in this process and others, without waiting (a File that was opened
+    /// read-only locks out writers only); false: somebody
     /// else has it. Released by closing the File; a child made by fork() does not release the parent's.
     virtual Result<bool> try_lock() = 0;
     /// Whether somebody else holds the lock, found out without taking it.
     virtual Result<bool> is_locked_by_other() = 0;
     virtual Result<FileIdentity> identity() = 0;
+
+    /// The file was renamed: what errors call it from now on.
+    virtual void set_name(const std::string& path) = 0;
 };
 
 enum class OpenMode : std::uint8_t {
@@ -132,7 +136,7 @@ class FileSystem {
 public:
     virtual ~FileSystem() = default;
 
-    /// Errors keep the system's code, so that a caller can tell ENOENT and EEXIST: see is_not_found().
+    /// Errors keep the system's code, so that a caller can tell an absent file and a taken name: see is_not_found, is_name_taken.
     virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
     /// An absent file is FileKind::absent, not an error. Follows symbolic links.
     virtual Result<FileStatus> status(const std::string& path) = 0;
@@ -177,6 +181,7 @@ Result<std::string> platform_data_directory();
 /// An io Error for a failed system call: "cannot ACTION 'PATH': REASON. REMEDY".
 Error system_error(std::string_view action, std::string_view path, int os_error);
 bool is_not_found(const Error& error) noexcept;
+bool is_name_taken(const Error& error) noexcept;
 bool is_out_of_space(const Error& error) noexcept;
 
 /// How often fork() has made this process a child since the program began; a handle opened under another count belongs to

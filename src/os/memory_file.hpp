@@ -254,6 +254,8 @@ public:
     Result<bool> try_lock() override { return true; }
     Result<bool> is_locked_by_other() override { return false; }
 
+    void set_name(const std::string&) override {}
+
     Result<FileIdentity> identity() override { return FileIdentity{(std::numeric_limits<std::uint64_t>::max)(), serial_}; }
 
 private:

@@ -136,8 +136,8 @@ Result<std::string> platform_data_directory() {
     std::string home = environment_variable("HOME");
     if (home.empty() || home.front() != '/') {
         return Error(ErrorCode::invalid_config,
-                     "cannot find out the directory for application data: HOME is not set to an absolute path. Set it, or give "
-                     "the builder a data_root() or a path().");
+                     "The directory for application data can't be found out: neither XDG_DATA_HOME nor HOME is set to an "
+                     "absolute path. Set one of them, or give the builder a data_root() or a path().");
     }
     while (home.size() > 1 && home.back() == '/') home.pop_back();
     if (home == "/") home.clear();

@@ -299,6 +299,8 @@ public:
         return false;
     }
 
+    void set_name(const std::string& path) override { path_ = path; }
+
     Result<FileIdentity> identity() override {
         struct stat status;
         if (::fstat(number(), &status) != 0) return system_error("find out the identity of", path_, errno);

@@ -179,6 +179,8 @@ public:
         return false;
     }
 
+    void set_name(const std::string& path) override { path_ = path; }
+
     Result<FileIdentity> identity() override {
         BY_HANDLE_FILE_INFORMATION info;
         if (!GetFileInformationByHandle(handle_.get(), &info)) return failed("find out the identity of");
@@ -262,7 +264,7 @@ private:
     }
 
     WindowsHandle handle_;
-    const std::string path_;
+    std::string path_;
     const bool writable_;
     std::atomic<Answer> keeps_allocation_{Answer::unknown};
     std::mutex views_mutex_;

@@ -186,8 +186,10 @@ public:
             return {};
         });
         if (!aborts) return wrote(outcome, "transaction");
-        check(!disk_.power_is_on() || outcome == emdb::ErrorCode::transaction_aborted, "an aborted transaction says so");
-        return disk_.power_is_on();
+        if (!disk_.power_is_on()) return false;
+        check(!outcome.has_value(), "a transaction that was aborted on purpose succeeded");
+        check(outcome == emdb::ErrorCode::transaction_aborted, "aborting a transaction failed: " + outcome.error().message());
+        return true;
     }
 
     bool insert_many(const std::string& space) {
