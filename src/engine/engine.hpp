@@ -175,6 +175,7 @@ private:
     Error stopped_error() const;
     Error damaged_error(std::uint64_t offset) const;
     Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
+    bool match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
     Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
     template <class Take>
     Result<bool> read(const KeyspaceState& keyspace, Bytes key, Take&& take) const;

@@ -3,6 +3,7 @@
 // the value. No lock, no system call, nothing shared written but the thread's own pin.
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,24 +42,36 @@ Engine::Match Engine::match(std::uint64_t offset, Bytes key, FrameView& frame, b
     return same ? Match::yes : Match::no;
 }
 
+// The short cut of match() for nearly all frames; false says nothing.
+[[gnu::always_inline]] inline bool Engine::match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept {
+    const Journal& journal = generation_->journal();
+    return journal.read_usual(offset, frame) && frame.key.size() == key.size() &&
+           equal_bytes(frame.key.data(), key.data(), key.size()) && (!verify_reads_ || journal.validates(frame, offset));
+}
+
 // Calls take(const FrameView&) under a pin if the key has a value. False: it has none.
+//
+// The usual case is inlined from end to end, and the rest is kept out of its way: while the processor waits for a read's cache
+// misses it works ahead, on this read and the next, but only some 400 instructions far. If the next read's first miss is within
+// reach the two overlap, and a read takes little more than half the time.
 template <class Take>
-Result<bool> Engine::read(const KeyspaceState& keyspace, Bytes key, Take&& take) const {
+[[gnu::always_inline]] inline Result<bool> Engine::read(const KeyspaceState& keyspace, Bytes key, Take&& take) const {
     if (!usable(keyspace)) [[unlikely]] return why_unusable(keyspace);
     const KeyHash hash = hash_of(key);
     const Pins::Pin pin(*pins_);
     const std::uint64_t offset = keyspace.index.find(hash);
     if (offset == 0) return false;
-    FrameView frame;
-    Match matched = match(offset, key, frame, verify_reads_);
-    if (matched != Match::yes) [[unlikely]] {
-        std::uint64_t damaged = 0;
-        matched = match_any(keyspace, hash, key, frame, damaged);
-        if (matched == Match::damaged) return damaged_error(damaged);
-        if (matched == Match::no) return false;
+    FrameView usual;  // not the one below: that one's address is given away, so it has to live in memory
+    if (match_usual(offset, key, usual)) [[likely]] {
+        take(static_cast<const FrameView&>(usual));
+        return true;
     }
-    take(static_cast<const FrameView&>(frame));
-    return true;
+    FrameView frame;
+    std::uint64_t damaged = 0;
+    const Match matched = match_any(keyspace, hash, key, frame, damaged);
+    if (matched == Match::damaged) return damaged_error(damaged);
+    if (matched == Match::yes) take(static_cast<const FrameView&>(frame));
+    return matched == Match::yes;
 }
 
 // The rare case: the first slot with the key's hash bits is not, or not certainly, the key's. Under the caller's pin.
@@ -83,7 +96,13 @@ Result<MaybeValue> Engine::get(const KeyspaceState& keyspace, Bytes key) const {
 }
 
 Result<bool> Engine::get_into(const KeyspaceState& keyspace, Bytes key, std::string& out) const {
-    return read(keyspace, key, [&](const FrameView& frame) { out.assign(frame.value.as_string_view()); });
+    return read(keyspace, key, [&](const FrameView& frame) {
+        if (out.size() == frame.value.size()) {  // spares what assign() does around the copy
+            std::memcpy(out.data(), frame.value.data(), frame.value.size());
+        } else {
+            out.assign(frame.value.as_string_view());
+        }
+    });
 }
 
 Result<std::optional<PinnedValue>> Engine::get_zerocopy(const KeyspaceState& keyspace, Bytes key) const {

@@ -58,7 +58,27 @@ public:
     }
 
     /// The first offset that may be the key's, 0 if there is none; nearly always the only one. See find_all.
-    std::uint64_t find(KeyHash hash) const {
+    [[gnu::always_inline]] std::uint64_t find(KeyHash hash) const {
+        const Shard* shards = shards_.load(std::memory_order_acquire);
+        if (shards == nullptr) [[unlikely]] return 0;
+        const Shard& shard = shards[hash.shard()];
+        const std::uint64_t before = shard.sequence.load(std::memory_order_acquire);
+        const HashTable* table = shard.table.load(std::memory_order_seq_cst);
+        if ((before & 1) == 0 && table != nullptr && shard.next.load(std::memory_order_seq_cst) == nullptr) [[likely]] {
+            std::uint32_t displaced = 0;
+            const std::uint64_t slot = table->find_at_home(hash.position(), displaced);
+            if (shard.sequence.load(std::memory_order_relaxed) == before) [[likely]] {
+                // What is left when the tag is taken away: an offset if the tags are the same, but not 0 (an empty slot) nor
+                // the largest (no_slot's).
+                const std::uint64_t offset = slot ^ hash.slot(0);
+                if (offset - 1 < offset_mask - 1) [[likely]] return offset;
+                if (slot == HashTable::no_slot && !HashTable::may_be_displaced(displaced, hash.tag())) return 0;
+            }
+        }
+        return find_anywhere(hash);
+    }
+    /// find() without its short cut for a shard that is not being changed or enlarged and a key that is at home.
+    [[gnu::noinline]] std::uint64_t find_anywhere(KeyHash hash) const {
         std::uint64_t offset = 0;
         look(hash, [&](const HashTable* table) {
             offset = 0;

@@ -38,7 +38,7 @@ class Pins {
 public:
     using Deleter = void (*)(void*) noexcept;
 
-    Pins() noexcept : plain_stores_(process_barrier_works()) {}
+    Pins() noexcept : plain_slots_(process_barrier_works() ? owned_thread_slots : 0) {}
     Pins(const Pins&) = delete;
     Pins& operator=(const Pins&) = delete;
     /// Nobody is pinned any more.
@@ -49,32 +49,35 @@ public:
     /// Keeps everything reachable at its construction, or later, usable until its destruction. Pointers are loaded seq_cst.
     class Pin {
     public:
-        explicit Pin(Pins& pins) noexcept : pins_(pins), slot_(pins.slots_[thread_slot()]), own_(pins.plain_stores_ && owns_thread_slot()) {
-            parity_ = static_cast<unsigned>(pins.epoch_.load(std::memory_order_relaxed) & 1);
-            if (own_) [[likely]] {
-                slot_.count[parity_].store(1, std::memory_order_relaxed);
-                std::atomic_signal_fence(std::memory_order_seq_cst);  // the compiler keeps the order, the barrier the processor
-            } else {
-                slot_.count[parity_].fetch_add(1, std::memory_order_seq_cst);
-            }
-        }
+        [[gnu::always_inline]] explicit Pin(Pins& pins) noexcept : Pin(pins, thread_slot()) {}
         Pin(const Pin&) = delete;
         Pin& operator=(const Pin&) = delete;
-        ~Pin() {
+        [[gnu::always_inline]] ~Pin() {
             // Release: what was read under the pin is read before the count goes down.
             if (own_) [[likely]] {
-                slot_.count[parity_].store(0, std::memory_order_release);
+                count_.store(0, std::memory_order_release);
             } else {
-                slot_.count[parity_].fetch_sub(1, std::memory_order_release);
+                count_.fetch_sub(1, std::memory_order_release);
             }
-            if (pins_.pending_.load(std::memory_order_relaxed)) [[unlikely]] pins_.reclaim_sometimes(slot_);
+            if (pins_.pending_.load(std::memory_order_relaxed)) [[unlikely]] pins_.reclaim_sometimes();
         }
 
     private:
+        [[gnu::always_inline]] Pin(Pins& pins, std::uint32_t slot) noexcept
+            : pins_(pins),
+              count_(pins.slots_[slot].count[pins.epoch_.load(std::memory_order_relaxed) & 1]),
+              own_(slot < pins.plain_slots_) {
+            if (own_) [[likely]] {
+                count_.store(1, std::memory_order_relaxed);
+                std::atomic_signal_fence(std::memory_order_seq_cst);  // the compiler keeps the order, the barrier the processor
+            } else {
+                count_.fetch_add(1, std::memory_order_seq_cst);
+            }
+        }
+
         Pins& pins_;
-        Slot& slot_;
+        std::atomic<std::uint32_t>& count_;
         const bool own_;
-        unsigned parity_;
     };
 
     /// Room for `count` more retirements, so that they can't fail for want of memory.
@@ -103,15 +106,15 @@ private:
     };
 
     // A reader that was stopped in the middle holds reclamation up for a while: not every unpin need find that out.
-    void reclaim_sometimes(Slot& slot) noexcept {
-        if (slot.pins_while_pending.fetch_add(1, std::memory_order_relaxed) % 64 == 0) reclaim();
+    [[gnu::noinline]] void reclaim_sometimes() noexcept {
+        if (slots_[thread_slot()].pins_while_pending.fetch_add(1, std::memory_order_relaxed) % 64 == 0) reclaim();
     }
 
     // Moves the epoch on as far as readers allow and frees what has waited for two moves. Never waits.
     void reclaim() noexcept {
         if (!mutex_.try_lock()) return;  // somebody else is at it
         const std::lock_guard lock(mutex_, std::adopt_lock);
-        if (plain_stores_) process_barrier();
+        if (plain_slots_ != 0) process_barrier();
         for (int move = 0; move < 2 && nobody_under(epoch_.load(std::memory_order_relaxed) + 1); ++move) {
             epoch_.store(epoch_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
         }
@@ -139,7 +142,7 @@ private:
     std::array<Slot, thread_slot_count> slots_;
     alignas(64) std::atomic<std::uint64_t> epoch_{0};
     std::atomic<bool> pending_{false};
-    const bool plain_stores_;
+    const std::uint32_t plain_slots_;  ///< slots below this are counted with plain stores, by the one thread that has them
     std::mutex mutex_;
     std::vector<Retired> retired_;
     std::size_t promised_ = 0;

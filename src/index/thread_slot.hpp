@@ -49,7 +49,7 @@ struct ThreadSlotOwner {
     void touch() noexcept {}
 };
 
-inline std::uint32_t take_thread_slot() noexcept {
+[[gnu::noinline]] inline std::uint32_t take_thread_slot() noexcept {
     thread_local ThreadSlotOwner owner;
     owner.touch();
     current_thread_slot = ThreadSlots::take();
@@ -59,10 +59,8 @@ inline std::uint32_t take_thread_slot() noexcept {
 /// This thread's slot, below thread_slot_count.
 inline std::uint32_t thread_slot() noexcept {
     const std::uint32_t slot = current_thread_slot;
-    return slot != no_thread_slot ? slot : take_thread_slot();
+    if (slot == no_thread_slot) [[unlikely]] return take_thread_slot();
+    return slot;
 }
-
-/// Whether no other thread uses this thread's slot. After thread_slot().
-inline bool owns_thread_slot() noexcept { return current_thread_slot < owned_thread_slots; }
 
 }  // namespace emdb::detail

@@ -56,6 +56,11 @@ public:
         return segment.mapping.data() + (offset - segment.start);
     }
 
+    /// Whether a frame lies in the first segment, the only one where there is enough address space.
+    bool in_first_segment(std::uint64_t offset) const noexcept { return offset < first_end_.load(std::memory_order_relaxed); }
+    const std::byte* first_segment() const noexcept { return first_base_; }
+    std::uint64_t first_mapped_end() const noexcept { return first_mapped_end_; }
+
     /// One past the last mapped byte that may belong to a frame at `offset`.
     std::uint64_t mapped_end(std::uint64_t offset) const noexcept {
         if (offset < first_end_.load(std::memory_order_relaxed)) [[likely]] return first_mapped_end_;
