@@ -40,7 +40,9 @@
 #include "base/cpu.hpp"
 
 // checks: integrity and hashing.
+#include "checks/wide_registers.hpp"
 #include "checks/crc32c.hpp"
+#include "checks/frame_sum.hpp"
 #include "checks/siphash.hpp"
 
 // os: files, mappings, locks, clock, entropy.
@@ -87,6 +89,8 @@
 #include "api/keyspace_calls.hpp"
 #include "api/emdb_calls.hpp"
 
+#undef EMDB_WIDE_REGISTERS
+#undef EMDB_WIDE_TARGET
 #endif  // EMDB_IMPLEMENTATION
 
 #pragma pop_macro("max")

@@ -36,23 +36,6 @@ inline void store_le(std::byte* to, Unsigned value) noexcept {
     std::memcpy(to, &value, sizeof value);
 }
 
-/// Whether `size` bytes are the same. Keys mostly have 8 to 64 bytes: for those a few overlapping loads are a third of the
-/// instructions of a call of memcmp.
-[[gnu::always_inline]] inline bool equal_bytes(const std::byte* a, const std::byte* b, std::size_t size) noexcept {
-    const auto differ = [a, b](std::size_t at) {
-        std::uint64_t x;
-        std::uint64_t y;
-        std::memcpy(&x, a + at, sizeof x);
-        std::memcpy(&y, b + at, sizeof y);
-        return x ^ y;
-    };
-    if (size - 8 > 56) [[unlikely]] return size == 0 || std::memcmp(a, b, size) == 0;
-    std::uint64_t difference = differ(0) | differ(size - 8);
-    if (size > 16) difference |= differ(8) | differ(size - 16);
-    if (size > 32) difference |= differ(16) | differ(24) | differ(size - 32) | differ(size - 24);
-    return difference == 0;
-}
-
 inline std::size_t varint_size(std::uint64_t value) noexcept {
     return (static_cast<std::size_t>(std::bit_width(value | 1)) + 6) / 7;
 }

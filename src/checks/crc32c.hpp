@@ -313,12 +313,13 @@ inline std::uint32_t crc32c_u64(std::uint32_t crc, std::uint64_t value) noexcept
     return ~crc32c_portable_step(~crc, value);
 }
 
-/// The same as crc32c_u64(crc32c(data, size, crc), value), which is how frames are summed up.
-inline std::uint32_t crc32c_then_u64(const void* data, std::size_t size, std::uint32_t crc, std::uint64_t value) noexcept {
+/// crc32c_u64(crc32c(data, size, crc), value), but for frames see frame_sum.hpp.
+[[gnu::noinline]] inline std::uint32_t crc32c_then_u64_narrow(const std::byte* data, std::size_t size, std::uint32_t crc,
+                                                              std::uint64_t value) noexcept {
 #if defined(EMDB_CRC32C_X86) || defined(EMDB_CRC32C_ARM64)
     if (size - crc32c_two_chains_min <= crc32c_two_chains_max - crc32c_two_chains_min &&
         cpu_features_known_to_include(crc32c_multiply_features)) [[likely]] {
-        return crc32c_two_chains(static_cast<const std::byte*>(data), size, crc, value);
+        return crc32c_two_chains(data, size, crc, value);
     }
 #endif
     return crc32c_u64(crc32c(data, size, crc), value);

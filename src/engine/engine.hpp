@@ -167,7 +167,7 @@ private:
     }
 
     // Read path.
-    bool usable(const KeyspaceState& keyspace) const noexcept {
+    [[gnu::always_inline]] bool usable(const KeyspaceState& keyspace) const noexcept {
         return state_.load(std::memory_order_acquire) == State::open && fork_count_ == fork_count() &&
                !keyspace.dropped.load(std::memory_order_acquire);
     }
@@ -176,9 +176,13 @@ private:
     Error damaged_error(std::uint64_t offset) const;
     Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
     bool match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
+    FrameView read_and_remember_shape(std::uint64_t offset) const noexcept;
     Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
-    template <class Take>
-    Result<bool> read(const KeyspaceState& keyspace, Bytes key, Take&& take) const;
+    template <class Prepare, class Take, class Fail>
+    void read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take, Fail&& fail) const;
+    template <class Take, class Fail>
+    void read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
+    Result<FrameView> find_frame(const KeyspaceState& keyspace, Bytes key) const;
     void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
     void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 

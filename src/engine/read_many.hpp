@@ -66,16 +66,24 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
             prefetch_frame(journal.address(offsets[i + ahead]));
         }
         FrameView frame;
-        Match matched = offsets[i] == 0 ? Match::no : match(offsets[i], keys[i], frame, verify_reads_);
-        if (offsets[i] != 0 && matched != Match::yes) [[unlikely]] {
+        if (offsets[i] == 0) {
+            visit(i, std::nullopt);
+        } else if (match_usual(offsets[i], keys[i], frame)) [[likely]] {
+            ++found;
+            visit(i, frame.value.as_string_view());
+        } else {
             // Two keys with 54 equal bits of a keyed hash, or damage. What is found now may be younger than the other values.
+            FrameView other;
             std::uint64_t damaged = 0;
-            const Pins::Pin pin(*pins_);
-            matched = match_any(keyspace, hash_of(keys[i]), keys[i], frame, damaged);
+            Match matched = Match::no;
+            {
+                const Pins::Pin pin(*pins_);
+                matched = match_any(keyspace, hash_of(keys[i]), keys[i], other, damaged);
+            }
             if (matched == Match::damaged) return damaged_error(damaged);
+            if (matched == Match::yes) ++found;
+            visit(i, matched == Match::yes ? MaybeView(other.value.as_string_view()) : std::nullopt);
         }
-        if (matched == Match::yes) ++found;
-        visit(i, matched == Match::yes ? MaybeView(frame.value.as_string_view()) : std::nullopt);
     }
     return found;
 }

@@ -42,36 +42,65 @@ Engine::Match Engine::match(std::uint64_t offset, Bytes key, FrameView& frame, b
     return same ? Match::yes : Match::no;
 }
 
+/// The shape of the last frame that this thread has read.
+constinit inline thread_local FrameShape shape_last_read;
+
+// The frame at an offset, with start null if there is none.
+[[gnu::noinline]] inline FrameView Engine::read_and_remember_shape(std::uint64_t offset) const noexcept {
+    FrameView frame;
+    if (!generation_->journal().read(offset, false, frame)) return FrameView();
+    shape_last_read = FrameShape(frame);
+    return frame;
+}
+
 // The short cut of match() for nearly all frames; false says nothing.
 [[gnu::always_inline]] inline bool Engine::match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept {
     const Journal& journal = generation_->journal();
-    return journal.read_usual(offset, frame) && frame.key.size() == key.size() &&
-           equal_bytes(frame.key.data(), key.data(), key.size()) && (!verify_reads_ || journal.validates(frame, offset));
+    if (!journal.read_shape(offset, shape_last_read, frame)) {
+        frame = read_and_remember_shape(offset);
+        if (frame.start == nullptr) [[unlikely]] return false;
+    }
+    return frame.key.size() == key.size() && equal_bytes(frame.key.data(), key.data(), key.size()) &&
+           (!verify_reads_ || journal.validates(frame, offset));
 }
 
-// Calls take(const FrameView&) under a pin if the key has a value. False: it has none.
+/// string::assign, without what that does around the copy when `out` has the right size already.
+[[gnu::always_inline]] inline void assign(std::string& out, Bytes value) {
+    if (out.size() == value.size()) {
+        std::memcpy(out.data(), value.data(), value.size());
+    } else {
+        out.assign(value.as_string_view());
+    }
+}
+
+// Calls take(const FrameView&) under a pin if the key has a value; fail(Error) if that can't be found out. Before it needs the frame
+// it calls prepare(probable size of the value), while the frame is on its way from memory.
 //
-// The usual case is inlined from end to end, and the rest is kept out of its way: while the processor waits for a read's cache
-// misses it works ahead, on this read and the next, but only some 400 instructions far. If the next read's first miss is within
-// reach the two overlap, and a read takes little more than half the time.
-template <class Take>
-[[gnu::always_inline]] inline Result<bool> Engine::read(const KeyspaceState& keyspace, Bytes key, Take&& take) const {
-    if (!usable(keyspace)) [[unlikely]] return why_unusable(keyspace);
+// The usual case is inlined from end to end, and the rest is kept out of its way: see checks/wide_registers.hpp.
+template <class Prepare, class Take, class Fail>
+[[gnu::always_inline]] inline void Engine::read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take,
+                                                Fail&& fail) const {
+    if (!usable(keyspace)) [[unlikely]] return fail(why_unusable(keyspace));
     const KeyHash hash = hash_of(key);
     const Pins::Pin pin(*pins_);
     const std::uint64_t offset = keyspace.index.find(hash);
-    if (offset == 0) return false;
-    FrameView usual;  // not the one below: that one's address is given away, so it has to live in memory
-    if (match_usual(offset, key, usual)) [[likely]] {
-        take(static_cast<const FrameView&>(usual));
-        return true;
-    }
+    if (offset == 0) return;
+    __builtin_prefetch(generation_->journal().address(offset));
+    prepare(shape_last_read.value_size());
+    FrameView frame;
+    if (!match_usual(offset, key, frame)) [[unlikely]] return read_any(keyspace, hash, key, take, fail);
+    take(static_cast<const FrameView&>(frame));
+}
+
+// read() for all other frames, and where the first slot with the key's hash bits is not the key's. Under the caller's pin.
+template <class Take, class Fail>
+[[gnu::noinline, gnu::cold]] void Engine::read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take,
+                                                   Fail& fail) const {
     FrameView frame;
     std::uint64_t damaged = 0;
     const Match matched = match_any(keyspace, hash, key, frame, damaged);
-    if (matched == Match::damaged) return damaged_error(damaged);
+    if (matched == Match::damaged) return fail(damaged_error(damaged));
     if (matched == Match::yes) take(static_cast<const FrameView&>(frame));
-    return matched == Match::yes;
 }
 
 // The rare case: the first slot with the key's hash bits is not, or not certainly, the key's. Under the caller's pin.
@@ -88,34 +117,56 @@ Engine::Match Engine::match_any(const KeyspaceState& keyspace, KeyHash hash, Byt
     return damaged != 0 ? Match::damaged : Match::no;
 }
 
+// Each result is one object from the start, which is returned without being moved.
 Result<MaybeValue> Engine::get(const KeyspaceState& keyspace, Bytes key) const {
-    Result<MaybeValue> value{std::nullopt};
-    auto found = read(keyspace, key, [&](const FrameView& frame) { value->emplace(frame.value.as_string_view()); });
-    if (!found) return std::move(found).error();
-    return value;
+    Result<MaybeValue> result{std::nullopt};
+    bool found = false;
+    read(
+        keyspace, key, [&](std::size_t expected) { result->emplace(expected <= 4096 ? expected : 0, '\0'); },
+        [&](const FrameView& frame) {
+            assign(**result, frame.value);
+            found = true;
+        },
+        [&](Error error) { result = std::move(error); });
+    if (!found && result) result->reset();
+    return result;
 }
 
 Result<bool> Engine::get_into(const KeyspaceState& keyspace, Bytes key, std::string& out) const {
-    return read(keyspace, key, [&](const FrameView& frame) {
-        if (out.size() == frame.value.size()) {  // spares what assign() does around the copy
-            std::memcpy(out.data(), frame.value.data(), frame.value.size());
-        } else {
-            out.assign(frame.value.as_string_view());
-        }
-    });
+    Result<bool> found = false;
+    read(
+        keyspace, key, [](std::size_t) {},
+        [&](const FrameView& frame) {
+            assign(out, frame.value);
+            *found = true;
+        },
+        [&](Error error) { found = std::move(error); });
+    return found;
 }
 
 Result<std::optional<PinnedValue>> Engine::get_zerocopy(const KeyspaceState& keyspace, Bytes key) const {
-    std::optional<PinnedValue> value;
-    auto found = read(keyspace, key, [&](const FrameView& frame) {
-        value = PinnedValue{generation_.get(), generation_->acquire(), frame.value};
-    });
-    if (!found) return std::move(found).error();
+    Result<std::optional<PinnedValue>> value{std::nullopt};
+    read(
+        keyspace, key, [](std::size_t) {},
+        [&](const FrameView& frame) { value->emplace(PinnedValue{generation_.get(), generation_->acquire(), frame.value}); },
+        [&](Error error) { value = std::move(error); });
     return value;
 }
 
 Result<bool> Engine::contains_key(const KeyspaceState& keyspace, Bytes key) const {
-    return read(keyspace, key, [](const FrameView&) {});
+    Result<bool> found = false;
+    read(
+        keyspace, key, [](std::size_t) {}, [&](const FrameView&) { *found = true; }, [&](Error error) { found = std::move(error); });
+    return found;
+}
+
+// The key's frame, with start null if it has none. The caller holds a reference on the generation.
+Result<FrameView> Engine::find_frame(const KeyspaceState& keyspace, Bytes key) const {
+    Result<FrameView> found{FrameView()};
+    read(
+        keyspace, key, [](std::size_t) {}, [&](const FrameView& frame) { *found = frame; },
+        [&](Error error) { found = std::move(error); });
+    return found;
 }
 
 Result<std::size_t> Engine::len(const KeyspaceState& keyspace) const {

@@ -208,10 +208,11 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
     for (;;) {
         if (auto allowed = refuse_write(); !allowed) return allowed;
         const GenerationRef generation = reference();  // keeps the value in place while the caller's code looks at it
-        FrameView seen;
-        auto found = read(keyspace, key, [&](const FrameView& frame) { seen = frame; });
+        auto found = find_frame(keyspace, key);
         if (!found) return std::move(found).error();
-        auto desired = change(*found ? MaybeView(seen.value.as_string_view()) : std::nullopt);
+        const FrameView& seen = *found;
+        const bool present = seen.start != nullptr;
+        auto desired = change(present ? MaybeView(seen.value.as_string_view()) : std::nullopt);
         if (!desired) return std::move(desired).error();
         if (auto sized = check_sizes(key, *desired ? (*desired)->size() : 0); !sized) return sized;
         const auto lock = lock_stripe(keyspace, hash);
@@ -219,8 +220,8 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
         if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
         const Current current = find_slot(keyspace, hash, key);
         // A frame's place is its identity: the key was not written meanwhile if it still has the same one.
-        if (static_cast<bool>(current.at) != *found || (*found && current.frame.start != seen.start)) continue;
-        if (!*desired && !*found) return {};
+        if (static_cast<bool>(current.at) != present || (present && current.frame.start != seen.start)) continue;
+        if (!*desired && !present) return {};
         auto changed = *desired ? store(keyspace, hash, current, key, **desired) : erase(keyspace, hash, current, key);
         if (!changed) return changed;
         break;

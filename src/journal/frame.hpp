@@ -33,7 +33,9 @@
 
 #include "base/bytes.hpp"
 #include "base/coding.hpp"
+#include "base/equal_bytes.hpp"
 #include "checks/crc32c.hpp"
+#include "checks/frame_sum.hpp"
 
 namespace emdb::detail {
 
@@ -158,24 +160,23 @@ inline bool parse_any_frame(const std::byte* at, const std::byte* end, FrameView
     return true;
 }
 
-/// Takes the frame at `at` apart if it is like nearly all frames: no flags, a key below 128 bytes, a value of up to two bytes'
-/// length. False: parse_any_frame has to look.
-[[gnu::always_inline]] inline bool parse_usual_frame(const std::byte* at, const std::byte* end, FrameView& frame) noexcept {
+/// Takes the frame at `at` apart if it is like nearly all frames: no flags, a key below 128 bytes, a value below 16 KiB. False:
+/// parse_any_frame has to look.
+inline bool parse_usual_frame(const std::byte* at, const std::byte* end, FrameView& frame) noexcept {
     const auto room = static_cast<std::uint64_t>(end - at);
     if (room < 8) [[unlikely]] return false;
-    // Without branches on what can't be predicted: they would wait for the frame's cache line.
     const auto head = load_le<std::uint32_t>(at + 4);
-    const std::uint32_t two_bytes = (head >> 23) & 1;
-    const std::uint32_t key_size = (head >> 8) & 0xFF;
-    const std::uint32_t value_size = ((head >> 16) & 0x7F) | ((head >> 17) & (0x7F80 * two_bytes));
-    const std::uint32_t head_size = 7 + two_bytes;
-    const std::uint64_t size = head_size + key_size + value_size;
     const auto kind_and_flags = static_cast<std::uint8_t>(head);
-    // Not usual: no kind, or flags; a longer key; a value of three bytes' length, or of two where one would do; no room.
-    if (kind_and_flags - 1U >= frame_kind_mask || (head & 0x8000) != 0 || value_size - (two_bytes << 7) >= 0x3F80 || room < size)
-        [[unlikely]] {
-        return false;
+    const std::size_t key_size = (head >> 8) & 0xFF;
+    std::size_t value_size = (head >> 16) & 0xFF;
+    std::size_t head_size = 7;
+    if (value_size >= 0x80) {
+        head_size = 8;
+        value_size = (value_size & 0x7F) | static_cast<std::size_t>(head >> 24) << 7;
+        if (value_size - 0x80 >= 0x3F80) return false;  // of three bytes' length or more, or of two where one would do
     }
+    const std::uint64_t size = head_size + key_size + value_size;
+    if (kind_and_flags - 1U >= frame_kind_mask || key_size >= 0x80 || room < size) [[unlikely]] return false;
     frame.start = at;
     frame.kind_and_flags = kind_and_flags;
     frame.namespace_id = 0;
@@ -191,6 +192,48 @@ inline bool parse_frame(const std::byte* at, const std::byte* end, FrameView& fr
     if (parse_usual_frame(at, end, frame)) [[likely]] return true;
     return end - at >= static_cast<std::ptrdiff_t>(frame_size_min) && parse_any_frame(at, end, frame);
 }
+
+/// What a frame's head says of its sizes, remembered for the next frame: records of one kind often have equal sizes. To find the head
+/// equal takes one comparison, and what follows does not wait for it, because the processor foretells its outcome.
+class FrameShape {
+public:
+    constexpr FrameShape() noexcept = default;
+    explicit FrameShape(const FrameView& frame) noexcept {
+        const auto head_size = static_cast<std::size_t>(frame.key.data() - frame.start);
+        if (frame.flags() != 0 || head_size > 8 || frame.size < 8) return;
+        mask_ = head_size == 8 ? 0xFFFFFFFF : 0x00FFFFFF;
+        head_ = load_le<std::uint32_t>(frame.start + 4) & mask_;
+        head_size_ = head_size;
+        key_size_ = frame.key.size();
+        value_size_ = frame.value.size();
+    }
+
+    std::size_t key_size() const noexcept { return key_size_; }
+    std::size_t value_size() const noexcept { return value_size_; }
+
+    /// Takes the frame at `at` apart if it has this shape, without touching a byte at or past `end`.
+    [[gnu::always_inline]] bool fits(const std::byte* at, const std::byte* end, FrameView& frame) const noexcept {
+        const std::size_t size = head_size_ + key_size_ + value_size_;
+        if (static_cast<std::uint64_t>(end - at) < size) [[unlikely]] return false;
+        if ((load_le<std::uint32_t>(at + 4) & mask_) != head_) return false;
+        frame.start = at;
+        frame.kind_and_flags = static_cast<std::uint8_t>(head_);
+        frame.namespace_id = 0;
+        frame.expiry_unix_ms = 0;
+        frame.size = size;
+        frame.key = Bytes(at + head_size_, key_size_);
+        frame.value = Bytes(at + head_size_ + key_size_, value_size_);
+        return true;
+    }
+
+private:
+    // Bytes 4 to 7 of the frame, which have all there is to know; the last one may belong to the key. The first shape fits nothing.
+    std::uint32_t mask_ = 0;
+    std::uint32_t head_ = 1;
+    std::size_t head_size_ = 8;
+    std::size_t key_size_ = 0;
+    std::size_t value_size_ = 0;
+};
 
 /// Whether the bytes of a parsed frame are those that were written at `offset` of the file that `seed` belongs to.
 [[gnu::always_inline]] inline bool frame_validates(const FrameView& frame, std::uint64_t offset, std::uint32_t seed) noexcept {

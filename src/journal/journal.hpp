@@ -122,15 +122,17 @@ public:
         return !verify || frame_validates(frame, offset, seed_);
     }
 
-    /// The short cut of read() for a frame of the first segment, below the readers' watermark, of the usual form.
-    [[gnu::always_inline]] bool read_usual(std::uint64_t offset, FrameView& frame) const noexcept {
+    /// The short cut of read() for a frame of known shape, in the map's first segment and below the readers' watermark.
+    [[gnu::always_inline]] bool read_shape(std::uint64_t offset, const FrameShape& shape, FrameView& frame) const noexcept {
         if (!map_.in_first_segment(offset)) [[unlikely]] return false;
         const std::byte* const first = map_.first_segment();
         const std::uint64_t end = (std::min)(readable_end_.load(std::memory_order_relaxed), map_.first_mapped_end());
-        return end > offset && parse_usual_frame(first + offset, first + end, frame);
+        return end > offset && shape.fits(first + offset, first + end, frame);
     }
 
-    bool validates(const FrameView& frame, std::uint64_t offset) const noexcept { return frame_validates(frame, offset, seed_); }
+    [[gnu::always_inline]] bool validates(const FrameView& frame, std::uint64_t offset) const noexcept {
+        return frame_validates(frame, offset, seed_);
+    }
     const std::byte* address(std::uint64_t offset) const noexcept { return map_.at(offset); }
 
     /// Refuses every further append, and fails those under way above the watermark.
