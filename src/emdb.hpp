@@ -18,6 +18,7 @@
 #include "base/error.hpp"
 #include "base/result.hpp"
 #include "base/options.hpp"
+#include "base/range.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/open_options.hpp"
@@ -59,10 +60,15 @@
 #include "journal/replay.hpp"
 #include "journal/batch_buffer.hpp"
 
-// index: from hashes to offsets, read without locks.
+// index: from hashes, and in key order, to offsets; read without locks.
 #include "index/pins.hpp"
 #include "index/hash_table.hpp"
 #include "index/hash_index.hpp"
+#include "index/tree_node.hpp"
+#include "index/node_pool.hpp"
+#include "index/ordered_index.hpp"
+#include "index/ordered_shape.hpp"
+#include "index/ordered_sort.hpp"
 
 // engine: generations, read and write paths, transactions.
 #include "engine/generation.hpp"
@@ -72,6 +78,8 @@
 #include "engine/engine.hpp"
 #include "engine/write_path.hpp"
 #include "engine/read_path.hpp"
+#include "engine/ordered_upkeep.hpp"
+#include "engine/range_read.hpp"
 #include "engine/read_many.hpp"
 #include "engine/staged_writes.hpp"
 #include "engine/bulk_load.hpp"

@@ -1,5 +1,5 @@
 #pragma once
-// EmdbIter, EmdbKeyIter: single-pass iteration over live records.
+// EmdbIter, EmdbKeyIter, EmdbRangeIter: single-pass iteration over live records.
 
 #include <cstddef>
 #include <iterator>
@@ -80,6 +80,20 @@ protected:
 class EmdbIter : public detail::SourceRange<RecordView> {
 public:
     explicit EmdbIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
+
+    /// The records not seen yet, owned.
+    Result<std::vector<Record>> collect() {
+        std::vector<Record> records;
+        while (step()) records.push_back({std::string(item_.key), std::string(item_.value)});
+        if (auto ended = status(); !ended) return std::move(ended).error();
+        return records;
+    }
+};
+
+/// Live records in ascending byte order of their keys; otherwise as EmdbIter, weakly consistent with concurrent writes included.
+class EmdbRangeIter : public detail::SourceRange<RecordView> {
+public:
+    explicit EmdbRangeIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
     /// The records not seen yet, owned.
     Result<std::vector<Record>> collect() {

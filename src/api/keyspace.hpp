@@ -16,6 +16,7 @@
 #include "api/value_ref.hpp"
 #include "base/bytes.hpp"
 #include "base/function_ref.hpp"
+#include "base/range.hpp"
 #include "base/result.hpp"
 
 namespace emdb {
@@ -152,6 +153,19 @@ public:
     /// All live records, in no particular order.
     Result<EmdbIter> iter() const;
     Result<EmdbKeyIter> keys() const;
+
+    // In byte order of the keys. Without `EmdbBuilder::enable_range_scans(true)`: `invalid_config`.
+
+    /// The records of a range, as they were at one moment as far as transactions go: all of one or nothing of it is seen.
+    Result<std::vector<Record>> range(const Range& range) const;
+    /// The same one by one: in constant memory, and weakly consistent.
+    Result<EmdbRangeIter> range_iter(const Range& range) const;
+    /// The records whose keys begin with the prefix.
+    Result<std::vector<Record>> range_prefix(Bytes prefix) const;
+    Result<EmdbRangeIter> range_prefix_iter(Bytes prefix) const;
+    /// From the first key that is not less than `start`, or is greater than it, to the last.
+    Result<EmdbRangeIter> iter_from(Bytes start) const;
+    Result<EmdbRangeIter> iter_after(Bytes start) const;
 
 protected:
     friend class Transaction;

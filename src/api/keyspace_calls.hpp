@@ -111,6 +111,22 @@ Result<EmdbKeyIter> Keyspace::keys() const {
     return EmdbKeyIter(std::move(*source));
 }
 
+Result<std::vector<Record>> Keyspace::range(const Range& range) const { return engine_->range(*state_, range); }
+
+Result<EmdbRangeIter> Keyspace::range_iter(const Range& range) const {
+    auto source = engine_->iterate_range(state_, range);
+    if (!source) return std::move(source).error();
+    return EmdbRangeIter(std::move(*source));
+}
+
+Result<std::vector<Record>> Keyspace::range_prefix(Bytes prefix) const { return range(Range::prefix(prefix)); }
+
+Result<EmdbRangeIter> Keyspace::range_prefix_iter(Bytes prefix) const { return range_iter(Range::prefix(prefix)); }
+
+Result<EmdbRangeIter> Keyspace::iter_from(Bytes start) const { return range_iter(Range::from(start)); }
+
+Result<EmdbRangeIter> Keyspace::iter_after(Bytes start) const { return range_iter(Range::after(start)); }
+
 const std::string& Namespace::name() const noexcept { return state_->name; }
 
 // Transactions

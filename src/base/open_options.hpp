@@ -24,6 +24,7 @@ struct OpenOptions {
     FlushPolicy flush_policy = FlushPolicy::on_each_flush();
     AppendMode append_mode = AppendMode::automatic;
     bool verify_reads = true;
+    bool range_scans = false;
     LogCallback on_log;
     Clock clock;
     Environment* environment = nullptr;  ///< null: the operating system's

@@ -9,6 +9,8 @@
 //   staged_writes.hpp   transactions
 //   bulk_load.hpp       insert_many
 //   iteration.hpp       iter and keys
+//   ordered_upkeep.hpp  what keeps the ordered index in step
+//   range_read.hpp      range and its kin
 //   namespaces.hpp      opening, dropping, clearing keyspaces
 //   closing.hpp         flush, close, stats
 //
@@ -33,6 +35,7 @@
 #include "base/bytes.hpp"
 #include "base/function_ref.hpp"
 #include "base/open_options.hpp"
+#include "base/range.hpp"
 #include "base/record_source.hpp"
 #include "base/result.hpp"
 #include "checks/siphash.hpp"
@@ -55,6 +58,9 @@ struct PinnedValue {
     Bytes value;
 };
 
+/// What a read answers whose record is damaged.
+Error damaged_record_error(const std::string& path, std::uint64_t offset);
+
 class Engine {
 public:
     static Result<std::shared_ptr<Engine>> open(const OpenOptions& options);
@@ -75,6 +81,8 @@ public:
                                    FunctionRef<void(std::size_t, MaybeView)> visit) const;
     Result<std::size_t> len(const KeyspaceState& keyspace) const;
     Result<std::unique_ptr<RecordSource>> iterate(const std::shared_ptr<KeyspaceState>& keyspace) const;
+    Result<std::vector<Record>> range(const KeyspaceState& keyspace, const Range& range) const;
+    Result<std::unique_ptr<RecordSource>> iterate_range(const std::shared_ptr<KeyspaceState>& keyspace, Range range) const;
 
     // Writes; any thread, one stripe or all of them.
     Result<void> insert(KeyspaceState& keyspace, Bytes key, Bytes value);
@@ -96,6 +104,7 @@ private:
     friend class StagedWrites;
     friend class IndexBuilder;
     friend class HashIterationSource;
+    friend class RangeIterationSource;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -207,6 +216,15 @@ private:
                    const FrameView& frame) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
     Result<void> after_write();
+
+    // The ordered index.
+    Result<void> order(KeyspaceState& keyspace);
+    Result<NodePool::Promise> promise_node(const KeyspaceState& keyspace, const Current& current, Bytes key);
+    Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys);
+    Error out_of_memory() const;
+    Error not_ordered() const;
+    bool collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const;
+
     void forget_records(KeyspaceState& keyspace);
 
     // Thread identity for telling a transaction's own closure from other threads.
@@ -235,6 +253,7 @@ private:
 
     OwnedGeneration generation_;
     std::shared_ptr<Pins> pins_;
+    std::shared_ptr<NodePool> ordered_nodes_;
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;

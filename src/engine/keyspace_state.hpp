@@ -9,6 +9,7 @@
 
 #include "engine/generation.hpp"
 #include "index/hash_index.hpp"
+#include "index/ordered_index.hpp"
 
 namespace emdb::detail {
 
@@ -22,6 +23,7 @@ struct KeyspaceState {
     Generation& generation;  ///< the file that the index points into
     const std::shared_ptr<Pins> pins;
     HashIndex index;
+    std::unique_ptr<OrderedIndex> ordered;  ///< null: range scans are not enabled
 };
 
 }  // namespace emdb::detail

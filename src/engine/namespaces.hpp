@@ -21,6 +21,7 @@ void Engine::forget_records(KeyspaceState& keyspace) {
     HashIndex& index = keyspace.index;
     if (!index.has_shards()) return;
     index.reserve_clear();
+    if (keyspace.ordered != nullptr) keyspace.ordered->reserve_clear();
     const Publishing publishing(*this);
     for (std::size_t shard = 0; shard < shard_count; ++shard) {
         const RecordTotals totals = index.shard_totals(shard);
@@ -28,6 +29,7 @@ void Engine::forget_records(KeyspaceState& keyspace) {
         index.begin_change(shard);
     }
     index.clear();
+    if (keyspace.ordered != nullptr) keyspace.ordered->clear();
     for (std::size_t shard = 0; shard < shard_count; ++shard) index.end_change(shard);
 }
 
@@ -66,6 +68,7 @@ Result<std::shared_ptr<KeyspaceState>> Engine::open_namespace(std::string_view n
         }
         // Whatever allocates comes before the frame is written.
         created = make_keyspace(next_namespace_id_, std::string(name));
+        if (auto ordered = order(*created); !ordered) return std::move(ordered).error();
         std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> node;
         node.emplace(created->name, created);
         FrameContent content;

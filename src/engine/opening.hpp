@@ -188,7 +188,8 @@ Engine::Engine(const OpenOptions& options, Environment& environment, std::string
       in_memory_(in_memory),
       verify_reads_(options.verify_reads),
       fork_count_(fork_count()),
-      pins_(std::make_shared<Pins>()) {}
+      pins_(std::make_shared<Pins>()),
+      ordered_nodes_(options.range_scans ? std::make_shared<NodePool>() : nullptr) {}
 
 // Takes over an open file and makes a usable engine of it.
 Result<void> Engine::start(OpenedFile opened) {

@@ -24,11 +24,13 @@ Error Engine::why_unusable(const KeyspaceState& keyspace) const {
                  "' was dropped. Open a namespace of that name again to use it.");
 }
 
-Error Engine::damaged_error(std::uint64_t offset) const {
-    return Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
+Error damaged_record_error(const std::string& path, std::uint64_t offset) {
+    return Error(ErrorCode::corrupted, "'" + path + "' is damaged at offset " + std::to_string(offset) +
                  ": the record there is not what was written. Restore the file from a backup.")
         .with_offset(offset);
 }
+
+Error Engine::damaged_error(std::uint64_t offset) const { return damaged_record_error(path_, offset); }
 
 // Whether the frame at `offset` is the key's. A frame of another key is nearly impossible here, because 54 bits of the hash
 // agree, so it is checked even when reads are not: damage must not turn into absence.

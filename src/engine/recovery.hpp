@@ -140,6 +140,10 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     auto summary = replay.run(builder);
     if (!summary) return std::move(summary).error();
     if (auto finished = builder.finish(); !finished) return finished;
+    if (auto ordered = order(*default_keyspace_); !ordered) return ordered;
+    for (const auto& entry : namespaces_) {
+        if (auto ordered = order(*entry.second); !ordered) return ordered;
+    }
     const std::uint64_t end = summary->end;
     if (summary->ends_with_close_mark && end == file_size) {
         generation.journal().start_at(end, file_size);

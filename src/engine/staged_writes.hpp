@@ -124,7 +124,9 @@ private:
     Result<void> apply() {
         if (auto allowed = engine_->refuse_write_locked(nullptr); !allowed) return allowed;
         if (auto room = make_room(); !room) return room;
-        const std::vector<Change> changes = locate();
+        std::vector<Change> changes = locate();
+        auto nodes = promise_nodes(changes);
+        if (!nodes) return std::move(nodes).error();
         const std::vector<Shard> shards = shards_of(changes);
         std::uint64_t start = 0;
         auto appended = engine_->generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
@@ -133,7 +135,33 @@ private:
         });
         if (!appended) return std::move(appended).error();
         publish(changes, shards, start);
+        for (const Change& change : changes) {
+            if (change.frame.kind() == FrameKind::remove && change.keyspace->ordered != nullptr) {
+                change.keyspace->ordered->tidy(change.frame.key);
+            }
+        }
         return {};
+    }
+
+    // Puts the changes of ordered keyspaces in key order, in which the ordered index is changed fastest.
+    Result<std::vector<NodePool::Promise>> promise_nodes(std::vector<Change>& changes) const {
+        std::vector<NodePool::Promise> promises;
+        if (!engine_->options_.range_scans) return promises;
+        std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+            return a.keyspace != b.keyspace ? a.keyspace->id < b.keyspace->id : compare_keys(a.frame.key, b.frame.key) < 0;
+        });
+        std::vector<Bytes> new_keys;
+        for (std::size_t i = 0; i < changes.size();) {
+            KeyspaceState& keyspace = *changes[i].keyspace;
+            new_keys.clear();
+            for (; i < changes.size() && changes[i].keyspace == &keyspace; ++i) {
+                if (!changes[i].current.at) new_keys.push_back(changes[i].frame.key);
+            }
+            auto promised = engine_->promise_nodes(keyspace, new_keys);
+            if (!promised) return std::move(promised).error();
+            promises.push_back(std::move(*promised));
+        }
+        return promises;
     }
 
     Result<void> make_room() {

@@ -92,7 +92,7 @@ Engine::Current Engine::find_slot(const KeyspaceState& keyspace, KeyHash hash, B
 
 Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const {
     if (keyspace.index.make_room(shard, count)) return {};
-    return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
+    return out_of_memory();
 }
 
 // Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
@@ -100,6 +100,13 @@ void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& cur
                        const FrameView& frame) noexcept {
     const std::uint64_t logical = frame.key.size() + frame.value.size();
     Stripe& stripe = stripe_of(keyspace, hash.shard());
+    if (keyspace.ordered != nullptr) {
+        if (current.at) {
+            keyspace.ordered->replace(frame.key, current.at.offset, offset);
+        } else {
+            keyspace.ordered->insert(frame.key, offset);
+        }
+    }
     if (current.at) {
         const std::uint64_t old_logical = frame.key.size() + current.frame.value.size();
         keyspace.index.replace(hash, current.at, offset, logical - old_logical, frame.size - current.frame.size);
@@ -112,11 +119,18 @@ void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& cur
 
 void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept {
     const std::uint64_t logical = key.size() + current.frame.value.size();
+    if (keyspace.ordered != nullptr) keyspace.ordered->remove(key, current.at.offset);
     keyspace.index.remove(hash, current.at, logical, current.frame.size);
     stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
 }
 
 Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value) {
+    NodePool::Promise nodes;
+    if (keyspace.ordered != nullptr) {
+        auto promised = promise_node(keyspace, current, key);
+        if (!promised) return std::move(promised).error();
+        nodes = std::move(*promised);
+    }
     FrameContent content;
     content.kind = FrameKind::put;
     content.namespace_id = keyspace.id;
@@ -140,8 +154,11 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
     content.key = key;
     auto offset = generation_->journal().append(content);
     if (!offset) return std::move(offset).error();
-    const HashIndex::Change change(keyspace.index, hash.shard());
-    index_remove(keyspace, hash, current, key);
+    {
+        const HashIndex::Change change(keyspace.index, hash.shard());
+        index_remove(keyspace, hash, current, key);
+    }
+    if (keyspace.ordered != nullptr) keyspace.ordered->tidy(key);
     return {};
 }
 
