@@ -122,7 +122,11 @@ struct Tree {
         OrderedIndex::Slice slice;
         do {
             index.collect(from, to, slice);
-            offsets.insert(offsets.end(), slice.offsets.begin(), slice.offsets.begin() + slice.count);
+            for (unsigned i = 0; i < slice.count; ++i) {
+                const int order = compare_keys(index.key_at(slice.offsets[i]), from.key);
+                if (i == 0 && (order < 0 || (order == 0 && !from.inclusive))) continue;
+                offsets.push_back(slice.offsets[i]);
+            }
             if (slice.next != 0) from = {index.key_at(slice.next), true};
         } while (slice.next != 0);
         return offsets;

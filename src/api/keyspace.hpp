@@ -159,7 +159,7 @@ public:
     /// The records of a range, as they were at one moment as far as transactions go: all of one or nothing of it is seen.
     Result<std::vector<Record>> range(const Range& range) const;
     /// The same one by one: in constant memory, and weakly consistent.
-    Result<EmdbRangeIter> range_iter(const Range& range) const;
+    Result<EmdbRangeIter> range_iter(Range range) const;
     /// The records whose keys begin with the prefix.
     Result<std::vector<Record>> range_prefix(Bytes prefix) const;
     Result<EmdbRangeIter> range_prefix_iter(Bytes prefix) const;

@@ -113,8 +113,8 @@ Result<EmdbKeyIter> Keyspace::keys() const {
 
 Result<std::vector<Record>> Keyspace::range(const Range& range) const { return engine_->range(*state_, range); }
 
-Result<EmdbRangeIter> Keyspace::range_iter(const Range& range) const {
-    auto source = engine_->iterate_range(state_, range);
+Result<EmdbRangeIter> Keyspace::range_iter(Range range) const {
+    auto source = engine_->iterate_range(state_, std::move(range));
     if (!source) return std::move(source).error();
     return EmdbRangeIter(std::move(*source));
 }

@@ -210,16 +210,17 @@ private:
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value);
+    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                       OrderedIndex::Hint hint = {});
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
-    void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
-                   const FrameView& frame) noexcept;
+    void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset, const FrameView& frame,
+                   const OrderedIndex::Hint& hint = {}) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
     Result<void> after_write();
 
     // The ordered index.
     Result<void> order(KeyspaceState& keyspace);
-    Result<NodePool::Promise> promise_node(const KeyspaceState& keyspace, const Current& current, Bytes key);
+    Result<NodePool::Promise> promise_node(const Current& current);
     Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys);
     Error out_of_memory() const;
     Error not_ordered() const;

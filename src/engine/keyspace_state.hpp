@@ -24,6 +24,7 @@ struct KeyspaceState {
     const std::shared_ptr<Pins> pins;
     HashIndex index;
     std::unique_ptr<OrderedIndex> ordered;  ///< null: range scans are not enabled
+    std::string database_path;               ///< for errors of ordered iterators, which may outlive the engine; empty without them
 };
 
 }  // namespace emdb::detail

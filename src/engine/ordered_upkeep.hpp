@@ -41,12 +41,12 @@ Result<void> Engine::order(KeyspaceState& keyspace) {
     for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = entries[i].offset;
     if (!ordered->build(offsets)) return out_of_memory();
     keyspace.ordered = std::move(ordered);
+    keyspace.database_path = path_;
     return {};
 }
 
 // For a put of one key, by the holder of its stripe.
-Result<NodePool::Promise> Engine::promise_node(const KeyspaceState& keyspace, const Current& current, Bytes key) {
-    keyspace.ordered->warm(key);
+Result<NodePool::Promise> Engine::promise_node(const Current& current) {
     if (current.at) return NodePool::Promise();
     NodePool::Promise nodes(*ordered_nodes_, OrderedIndex::nodes_for_one);
     if (!nodes) return out_of_memory();

@@ -35,20 +35,28 @@ public:
     /// Takes the next entries, perhaps none. False: a key in their way can't be read. The caller holds a pin, and has the file's
     /// map stay as long as the cursor.
     bool advance(const OrderedIndex& index, OrderedIndex::Slice& slice) {
+        if (next_ != 0) {
+            const Bytes next = index.key_at(next_);
+            // Bounds ascend; only a damaged one would lead back.
+            if (compare_keys(next, from_.key) < 0) return false;
+            from_ = {next, true};
+        }
         index.collect(from_, to_ ? &*to_ : nullptr, slice);
-        ended_ = slice.next == 0;
-        if (index.unreadable() != 0) return false;
-        if (ended_) return true;
-        const Bytes next = index.key_at(slice.next);
-        // Bounds ascend; only a damaged one would lead back.
-        if (compare_keys(next, from_.key) < 0) return false;
-        from_ = {next, true};
-        return true;
+        next_ = slice.next;
+        ended_ = next_ == 0;
+        return index.unreadable() == 0;
+    }
+
+    /// Whether the first entry of a slice belongs to the range; the others do.
+    bool begins_before(Bytes key) const noexcept {
+        const int order = compare_keys(from_.key, key);
+        return order < 0 || (order == 0 && from_.inclusive);
     }
 
 private:
     KeyBound from_;
     std::optional<KeyBound> to_;
+    std::uint64_t next_ = 0;
     bool ended_ = false;
 };
 
@@ -56,26 +64,27 @@ private:
 class RangeIterationSource final : public RecordSource {
 public:
     RangeIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation, Range range)
-        : path_(engine.path()),
-          verify_(engine.verify_reads_),
+        : verify_(engine.verify_reads_),
           keyspace_(std::move(keyspace)),
           generation_(generation),
           range_(std::move(range)),
           cursor_(range_) {}
 
     bool next(RecordView& record) override {
-        while (next_ == slice_.count) {
-            if (failed_ || cursor_.ended()) return false;
-            refill();
-        }
-        const Journal& journal = generation_->journal();
-        if (next_ + ahead < slice_.count) Engine::prefetch_frame(journal.address(slice_.offsets[next_ + ahead]));
-        const std::uint64_t offset = slice_.offsets[next_++];
         FrameView frame;
-        if (!journal.read(offset, verify_, frame)) {
-            fail(offset);
-            return false;
-        }
+        do {
+            while (next_ == slice_.count) {
+                if (failed_ || cursor_.ended()) return false;
+                refill();
+            }
+            const Journal& journal = generation_->journal();
+            if (next_ + ahead < slice_.count) Engine::prefetch_frame(journal.address(slice_.offsets[next_ + ahead]));
+            const std::uint64_t offset = slice_.offsets[next_++];
+            if (!journal.read(offset, verify_, frame)) {
+                fail(offset);
+                return false;
+            }
+        } while (next_ == 1 && !cursor_.begins_before(frame.key));
         record = {frame.key.as_string_view(), frame.value.as_string_view()};
         return true;
     }
@@ -100,12 +109,11 @@ private:
     }
 
     void fail(std::uint64_t offset) {
-        failed_ = damaged_record_error(path_, offset);
+        failed_ = damaged_record_error(keyspace_->database_path, offset);
         slice_.count = 0;
         next_ = 0;
     }
 
-    const std::string path_;
     const bool verify_;
     const std::shared_ptr<KeyspaceState> keyspace_;
     const GenerationRef generation_;
@@ -172,6 +180,7 @@ Result<std::vector<Record>> Engine::range(const KeyspaceState& keyspace, const R
         if (i + ahead < offsets.size()) prefetch_frame(journal.address(offsets[i + ahead]));
         FrameView frame;
         if (!journal.read(offsets[i], verify_reads_, frame)) return damaged_error(offsets[i]);
+        if (i == 0 && !RangeCursor(range).begins_before(frame.key)) continue;
         records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
     }
     return records;

@@ -97,14 +97,14 @@ Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::
 
 // Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
 void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
-                       const FrameView& frame) noexcept {
+                       const FrameView& frame, const OrderedIndex::Hint& hint) noexcept {
     const std::uint64_t logical = frame.key.size() + frame.value.size();
     Stripe& stripe = stripe_of(keyspace, hash.shard());
     if (keyspace.ordered != nullptr) {
         if (current.at) {
-            keyspace.ordered->replace(frame.key, current.at.offset, offset);
+            keyspace.ordered->replace(frame.key, current.at.offset, offset, hint);
         } else {
-            keyspace.ordered->insert(frame.key, offset);
+            keyspace.ordered->insert(frame.key, offset, hint);
         }
     }
     if (current.at) {
@@ -124,10 +124,12 @@ void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& 
     stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
 }
 
-Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value) {
+Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                           OrderedIndex::Hint hint) {
     NodePool::Promise nodes;
     if (keyspace.ordered != nullptr) {
-        auto promised = promise_node(keyspace, current, key);
+        if (!hint) hint = keyspace.ordered->prepare(key);
+        auto promised = promise_node(current);
         if (!promised) return std::move(promised).error();
         nodes = std::move(*promised);
     }
@@ -143,7 +145,7 @@ Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current&
     frame.key = key;
     frame.value = value;
     const HashIndex::Change change(keyspace.index, hash.shard());
-    index_put(keyspace, hash, current, *offset, frame);
+    index_put(keyspace, hash, current, *offset, frame, hint);
     return {};
 }
 
@@ -178,7 +180,13 @@ Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
         if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
-        if (auto stored = store(keyspace, hash, find_slot(keyspace, hash, key), key, value); !stored) return stored;
+        OrderedIndex::Hint hint;
+        if (keyspace.ordered != nullptr) {
+            // Both indexes are out of the cache, as a rule: one is waited for while the other is on its way.
+            keyspace.index.prefetch(hash);
+            hint = keyspace.ordered->prepare(key);
+        }
+        if (auto stored = store(keyspace, hash, find_slot(keyspace, hash, key), key, value, hint); !stored) return stored;
     }
     return after_write();
 }

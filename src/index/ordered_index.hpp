@@ -41,6 +41,22 @@ struct KeyBound {
     bool inclusive = true;
 };
 
+class OrderedIndex;
+
+/// Where a key is or belongs, looked up before the journal is written to: the change itself then only stores, unless the leaf has
+/// changed meanwhile. Good without a pin, since it is used only if no node has been retired since.
+class OrderedHint {
+public:
+    explicit operator bool() const noexcept { return leaf_ != nullptr; }
+
+private:
+    friend class OrderedIndex;
+    TreeNode* leaf_ = nullptr;
+    std::uint64_t sequence_ = 0;
+    std::uint64_t retirements_ = 0;
+    unsigned at_ = 0;
+};
+
 class OrderedIndex {
 public:
     /// Height that no tree reaches: nodes are at least a quarter full, so 2^48 keys need ten levels.
@@ -66,14 +82,15 @@ public:
     };
 
     /// The first entries from `from` on and up to `to` (no bound if null, and not less than `from`), as they were at one moment.
-    /// Perhaps none, although there are more: `next` tells.
+    /// Perhaps none, although there are more: `next` tells. The very first may be one below `from`: its frame is not waited for
+    /// here, because the caller is going to read it anyway.
     void collect(KeyBound from, const KeyBound* to, Slice& slice) const noexcept {
         for (;;) {
             slice.count = 0;
             slice.next = 0;
             const Place leaf = descend(from.key);
             if (leaf.node == nullptr) return;
-            const unsigned begin = leaf.node->position(keys_, from.key, !from.inclusive);
+            const unsigned begin = leaf.node->position_or_tie(keys_, from.key, !from.inclusive);
             unsigned end = leaf.node->entries();
             bool ended = false;
             if (to != nullptr && !is_above(*leaf.node, *to, from)) {
@@ -105,15 +122,27 @@ public:
     /// What inserting these keys, in ascending order and new, may take. The caller holds all stripes. Reads what an insertion
     /// will read, too.
     std::size_t nodes_for(std::span<const Bytes> keys) const noexcept;
-    /// Looks at what changing the key will look at, so that it is in memory when the change is made.
-    void warm(Bytes key) const noexcept {
+    using Hint = OrderedHint;
+    Hint prepare(Bytes key) const noexcept {
         const Pins::Pin pin(*pins_);
+        Hint hint;
+        hint.retirements_ = retirements_.load(std::memory_order_seq_cst);
         const Place leaf = descend(key);
-        if (leaf.node != nullptr) (void)leaf.node->position(keys_, key, false);
+        if (leaf.node == nullptr) return hint;
+        hint.at_ = leaf.node->position(keys_, key, false);
+        hint.leaf_ = leaf.node;
+        hint.sequence_ = leaf.sequence;
+        return hint;
     }
 
-    void insert(Bytes key, std::uint64_t offset) noexcept {
+    void insert(Bytes key, std::uint64_t offset, const Hint& hint = {}) noexcept {
         const Pins::Pin pin(*pins_);
+        if (const Place leaf = place_of(hint); leaf.node != nullptr && try_lock(leaf)) {
+            const bool room = leaf.node->entries() != TreeNode::leaf_max;
+            if (room) insert_into(*leaf.node, hint.at_, key, offset);
+            room ? unlock(leaf) : unlock_unchanged(leaf);
+            if (room) return;
+        }
         for (;;) {
             const Place leaf = descend(key);
             if (leaf.node == nullptr || leaf.node->entries() == TreeNode::leaf_max) {
@@ -122,15 +151,23 @@ public:
             }
             const unsigned at = leaf.node->position(keys_, key, false);
             if (!try_lock(leaf)) continue;
-            const auto skip = static_cast<std::size_t>(leaf.node->skip.load(std::memory_order_relaxed));
-            leaf.node->insert_at(at, key_window(key, skip), offset, nullptr);
+            insert_into(*leaf.node, at, key, offset);
             unlock(leaf);
             return;
         }
     }
 
     /// The key's frame moves from `old_offset` to `offset`.
-    void replace(Bytes key, std::uint64_t old_offset, std::uint64_t offset) noexcept {
+    void replace(Bytes key, std::uint64_t old_offset, std::uint64_t offset, const Hint& hint = {}) noexcept {
+        {
+            const Pins::Pin pin(*pins_);
+            const Place leaf = place_of(hint);
+            if (leaf.node != nullptr && hint.at_ < leaf.node->entries() && leaf.node->offset(hint.at_) == old_offset && try_lock(leaf)) {
+                leaf.node->offset_word(hint.at_).store(offset, std::memory_order_release);
+                unlock(leaf);
+                return;
+            }
+        }
         change_entry(key, old_offset, [&](TreeNode& leaf, unsigned at) { leaf.offset_word(at).store(offset, std::memory_order_release); });
     }
 
@@ -154,6 +191,7 @@ public:
         root_.store(nullptr, std::memory_order_seq_cst);
         leaves_.store(0, std::memory_order_relaxed);
         inners_.store(0, std::memory_order_relaxed);
+        retirements_.fetch_add(1, std::memory_order_seq_cst);
         pins_->retire(root, &destroy_tree);
     }
 
@@ -214,6 +252,17 @@ private:
         return skip != 0 && common_prefix(to.key, from.key) < skip;
     }
 
+    /// Under a pin. Nodes that are retired from now on stay while the pin does: if none was before, the leaf is there.
+    Place place_of(const Hint& hint) const noexcept {
+        if (hint.leaf_ == nullptr || retirements_.load(std::memory_order_seq_cst) != hint.retirements_) return {};
+        return {hint.leaf_, hint.sequence_};
+    }
+
+    static void insert_into(TreeNode& leaf, unsigned at, Bytes key, std::uint64_t offset) noexcept {
+        const auto skip = static_cast<std::size_t>(leaf.skip.load(std::memory_order_relaxed));
+        leaf.insert_at(at, key_window(key, skip), offset, nullptr);
+    }
+
     bool try_lock(const Place& place) noexcept {
         std::uint64_t expected = place.sequence;
         return place.node->sequence.compare_exchange_strong(expected, place.sequence + 1, std::memory_order_acquire,
@@ -268,6 +317,7 @@ private:
     const KeyReader keys_;
     std::atomic<TreeNode*> root_{nullptr};
     mutable std::atomic<std::uint32_t> waiting_{0};
+    std::atomic<std::uint64_t> retirements_{0};
     std::atomic<std::size_t> leaves_{0};
     std::atomic<std::size_t> inners_{0};
     mutable std::mutex shape_;

@@ -132,6 +132,7 @@ bool OrderedIndex::reserve_retirement() noexcept {
 
 void OrderedIndex::retire(TreeNode* node) noexcept {
     if (node != nullptr) (node->is_leaf() ? leaves_ : inners_).fetch_sub(1, std::memory_order_relaxed);
+    retirements_.fetch_add(1, std::memory_order_seq_cst);
     pins_->retire(node, &TreeNode::destroy);
 }
 

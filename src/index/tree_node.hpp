@@ -120,6 +120,16 @@ struct alignas(64) TreeNode {
         return at;
     }
 
+    /// As position, but an only entry that may be the key's is counted out without being read: begin with what is there, and see
+    /// whether it belongs.
+    unsigned position_or_tie(const KeyReader& keys, Bytes key, bool after) const noexcept {
+        const std::uint64_t wanted = key_window(key, static_cast<std::size_t>(skip.load(std::memory_order_acquire)));
+        const unsigned end = entries();
+        const unsigned at = first_not_less(wanted, end);
+        const bool several_ties = at + 1 < end && window(at) == wanted && window(at + 1) == wanted;
+        return several_ties ? position(keys, key, after) : at;
+    }
+
     /// The entry of a key whose frame is known; entries() if there is none. Reads no frame.
     unsigned find(Bytes key, std::uint64_t wanted_offset) const noexcept {
         const std::uint64_t wanted = key_window(key, static_cast<std::size_t>(skip.load(std::memory_order_acquire)));
@@ -130,9 +140,9 @@ struct alignas(64) TreeNode {
         return end;
     }
 
-    /// Fetches the windows, which a search jumps about in.
+    /// Fetches all of the node: a search jumps about in it, and what is done next needs the rest.
     void prefetch() const noexcept {
-        for (std::size_t line = 0; line <= leaf_max * 8 / 64; ++line) {
+        for (std::size_t line = 0; line < sizeof(TreeNode) / 64; ++line) {
             __builtin_prefetch(reinterpret_cast<const std::byte*>(this) + line * 64);
         }
     }
