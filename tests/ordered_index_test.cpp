@@ -303,6 +303,18 @@ TEST_CASE("sort_by_key sorts every kind of key") {
     }
 }
 
+TEST_CASE("sort_by_key keeps equal keys in the order of their offsets") {
+    Frames frames;
+    std::vector<OffsetToSort> entries;
+    for (int i = 0; i < 3000; ++i) entries.push_back({0, frames.add(i % 3 == 0 ? "same" : std::string(static_cast<std::size_t>(i % 7), 'x'))});
+    std::reverse(entries.begin(), entries.end());
+    sort_by_key(entries, KeyReader(&frames, &Frames::read), 0);
+    for (std::size_t i = 1; i < entries.size(); ++i) {
+        const auto of = [&](std::size_t j) { return std::make_pair(frames.key(entries[j].offset), entries[j].offset); };
+        REQUIRE(of(i - 1) < of(i));
+    }
+}
+
 TEST_CASE("what nodes_for promises is enough for any batch") {
     std::mt19937 random(11);
     for (int round = 0; round < 60; ++round) {

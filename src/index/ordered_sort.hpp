@@ -17,11 +17,12 @@ struct OffsetToSort {
     std::uint64_t offset;
 };
 
-/// Sorts entries whose keys are known to share `common` bytes. Windows are set here.
+/// Sorts entries whose keys are known to share `common` bytes; equal keys by their offsets. Windows are set here.
 inline void sort_by_key(std::span<OffsetToSort> entries, const KeyReader& keys, std::size_t common) {
     constexpr std::size_t few = 16;
     const auto by_key = [&keys](const OffsetToSort& a, const OffsetToSort& b) {
-        return compare_keys(keys(a.offset), keys(b.offset)) < 0;
+        const int order = compare_keys(keys(a.offset), keys(b.offset));
+        return order < 0 || (order == 0 && a.offset < b.offset);
     };
     if (entries.size() <= few) {
         std::sort(entries.begin(), entries.end(), by_key);
