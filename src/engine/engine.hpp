@@ -230,7 +230,6 @@ private:
     const std::uint32_t fork_count_;
     std::uint64_t hash_key_0_ = 0;
     std::uint64_t hash_key_1_ = 0;
-    std::uint64_t opened_at_unix_ms_ = 0;
 
     OwnedGeneration generation_;
     std::shared_ptr<Pins> pins_;
