@@ -156,6 +156,12 @@ private:
         }
     };
 
+    /// A frame that the journal has completed.
+    struct Appended {
+        std::uint64_t offset = 0;
+        FrameView view;  ///< its size; key and value are the caller's
+    };
+
     enum class Match : std::uint8_t { no, yes, damaged };
 
     Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory);
@@ -200,6 +206,7 @@ private:
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
+    Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value);
     Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value);
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
     void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,

@@ -1,6 +1,6 @@
 #pragma once
-// The life of a put: lock the key's stripe -> make room in its shard -> append the frame (the journal waits until everything
-// below it is complete) -> change the slot -> unlock -> sync if the policy says so.
+// The life of a put: lock the key's stripe -> make room in its shard, and have its bucket fetched -> append the frame (the journal
+// waits until everything below it is complete) -> find and change the slot -> unlock -> sync if the policy says so.
 //
 // The stripe makes the journal's order of a key's frames the order in which its slot changes. Whatever can fail comes before the
 // append; after it only stores happen.
@@ -116,7 +116,7 @@ void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& 
     stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
 }
 
-Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value) {
+Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes key, Bytes value) {
     FrameContent content;
     content.kind = FrameKind::put;
     content.namespace_id = keyspace.id;
@@ -124,12 +124,19 @@ Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current&
     content.value = value;
     auto offset = generation_->journal().append(content);
     if (!offset) return std::move(offset).error();
-    FrameView frame;
-    frame.size = content.frame_size();
-    frame.key = key;
-    frame.value = value;
+    Appended appended;
+    appended.offset = *offset;
+    appended.view.size = content.frame_size();
+    appended.view.key = key;
+    appended.view.value = value;
+    return appended;
+}
+
+Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value) {
+    const auto frame = append_put(keyspace, key, value);
+    if (!frame) return frame.error();
     const HashIndex::Change change(keyspace.index, hash.shard());
-    index_put(keyspace, hash, current, *offset, frame);
+    index_put(keyspace, hash, current, frame->offset, frame->view);
     return {};
 }
 
@@ -161,7 +168,12 @@ Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
         if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
-        if (auto stored = store(keyspace, hash, find_slot(keyspace, hash, key), key, value); !stored) return stored;
+        keyspace.index.prefetch(hash);  // while the frame is appended
+        const auto frame = append_put(keyspace, key, value);
+        if (!frame) return frame.error();
+        const Current current = find_slot(keyspace, hash, key);
+        const HashIndex::Change change(keyspace.index, hash.shard());
+        index_put(keyspace, hash, current, frame->offset, frame->view);
     }
     return after_write();
 }

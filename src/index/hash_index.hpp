@@ -357,7 +357,7 @@ private:
     // times in its life. Each shard starts from another size, so that they do not all grow at the same time: the index as a
     // whole stays near 17.3 bytes a key.
     static std::uint64_t grown(std::uint64_t buckets, std::size_t shard_number) noexcept {
-        constexpr std::uint64_t first_step_end = 16;
+        constexpr std::uint64_t first_step_end = 256;
         if (buckets < first_step_end / 2) return buckets == 0 ? 1 : buckets * 2;
         if (buckets < first_step_end) return first_step_end + shard_number * first_step_end * 28 / (100 * shard_count);
         return buckets * 128 / 100;
