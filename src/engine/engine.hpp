@@ -213,7 +213,8 @@ private:
                    const FrameView& frame) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
     Result<void> after_write();
-    void forget_records(KeyspaceState& keyspace);
+    void forget_records(KeyspaceState& keyspace) noexcept;
+    Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
 
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
@@ -243,7 +244,7 @@ private:
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
-    alignas(64) std::atomic<State> state_{State::open};
+    alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
     mutable std::mutex publishing_;

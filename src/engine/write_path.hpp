@@ -27,7 +27,8 @@ Result<void> Engine::refuse_write() const {
 
 // What is certain under the keyspace's stripe.
 Result<void> Engine::refuse_write_locked(const KeyspaceState* keyspace) const {
-    if (state_.load(std::memory_order_relaxed) != State::open) return stopped_error();
+    // Asked again here, because a transaction's closure may fork.
+    if (state_.load(std::memory_order_relaxed) != State::open || fork_count_ != fork_count()) return stopped_error();
     if (generation_->journal().poisoned()) return Journal::poisoned_error(path_);
     if (keyspace != nullptr && keyspace->dropped.load(std::memory_order_relaxed)) return why_unusable(*keyspace);
     return {};
@@ -155,10 +156,15 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
 // What the flush policy asks for after a write; no lock is held.
 Result<void> Engine::after_write() {
     const FlushPolicy policy = options_.flush_policy;
-    if (policy.kind() == FlushPolicy::Kind::write_through) return generation_->flusher().flush(true);
-    if (policy.kind() != FlushPolicy::Kind::every_n) return {};
-    const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
-    return writes % policy.n() == 0 ? generation_->flusher().flush(true) : Result<void>();
+    if (in_memory_ || policy.kind() == FlushPolicy::Kind::on_each_flush || policy.kind() == FlushPolicy::Kind::group) return {};
+    if (policy.kind() == FlushPolicy::Kind::every_n) {
+        const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
+        if (writes % policy.n() != 0) return {};
+    }
+    auto flushed = generation_->flusher().flush(true);
+    if (flushed || flushed.error().code() == ErrorCode::io) return flushed;
+    return Error(flushed.error().code(), "The write to '" + path_ + "' was applied, but may or may not be found after reopening, "
+                 "because it could not be synced: " + flushed.error().message());
 }
 
 Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {

@@ -30,14 +30,12 @@ public:
     }
 
     /// Opening after an unclean close: everything below `end` has been synced just now; the mark that says so is appended unless
-    /// the journal has it already.
-    Result<void> vouch_for(std::uint64_t end, std::uint64_t vouched_end) {
+    /// the journal has it already. If it can't be (a full disk), it is not needed for reading.
+    void vouch_for(std::uint64_t end, std::uint64_t vouched_end) {
         durable_.store(end, std::memory_order_relaxed);
         nothing_new_end_ = end;
-        if (vouched_end == end) return {};
-        if (auto marked = append_mark(FrameKind::sync_mark); !marked) return marked;
-        nothing_new_end_ = marked_end_;
-        return {};
+        if (vouched_end == end) return;
+        if (append_mark(FrameKind::sync_mark)) nothing_new_end_ = marked_end_;
     }
 
     /// Everything that completed before the call is durable when it returns. With `shared`, a sync that another caller began
@@ -49,9 +47,11 @@ public:
             const std::uint32_t round = rounds_.load(std::memory_order_acquire);
             {
                 const std::lock_guard lock(mutex_);
+                // A close has synced everything, and what it synced stays durable.
+                if (target <= durable_.load(std::memory_order_relaxed) && (shared || closed_)) return {};
                 if (closed_) return Error(ErrorCode::stopped, "'" + path_ + "' was closed. Open it again to use it.");
                 if (journal_.poisoned()) return Journal::poisoned_error(path_);
-                if (target <= nothing_new_end_ || (shared && target <= durable_.load(std::memory_order_relaxed))) return {};
+                if (target <= nothing_new_end_) return {};
                 if (!syncing_) {
                     syncing_ = true;
                     break;
