@@ -255,8 +255,8 @@ TEST_CASE("a queue, filled at one end and emptied at the other, does not grow") 
 TEST_CASE("clear forgets everything, and the index can be filled again") {
     Tree tree;
     for (int i = 0; i < 5000; ++i) tree.put(std::to_string(i));
-    tree.index.reserve_clear();
-    tree.index.clear();
+    tree.pins->reserve(1);
+    tree.index.dispose_of(tree.index.clear());
     tree.model.clear();
     CHECK(tree.complaint() == "");
     CHECK(tree.scan({}, nullptr).empty());

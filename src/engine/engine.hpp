@@ -165,6 +165,18 @@ private:
         }
     };
 
+    /// A frame that the journal has completed.
+    struct Appended {
+        std::uint64_t offset = 0;
+        FrameView view;  ///< its size; key and value are the caller's
+    };
+
+    /// What a put needs of the ordered index, got before its frame is appended. Nothing where there is none.
+    struct OrderedPut {
+        OrderedIndex::Hint hint;
+        NodePool::Promise nodes;
+    };
+
     enum class Match : std::uint8_t { no, yes, damaged };
 
     Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory);
@@ -184,12 +196,11 @@ private:
     Error stopped_error() const;
     Error damaged_error(std::uint64_t offset) const;
     Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
+    Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
     template <class Take>
     Result<bool> read(const KeyspaceState& keyspace, Bytes key, Take&& take) const;
-    Result<std::size_t> locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
-                                    std::span<std::uint64_t> offsets) const;
-    Result<std::size_t> try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
-                                        std::span<std::uint64_t> offsets) const;
+    void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 
     /// A reference on the current generation, for what outlasts a pin.
     GenerationRef reference() const noexcept {
@@ -210,8 +221,8 @@ private:
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
-                       OrderedIndex::Hint hint = {});
+    Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value);
+    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value);
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
     void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset, const FrameView& frame,
                    const OrderedIndex::Hint& hint = {}) noexcept;
@@ -220,13 +231,14 @@ private:
 
     // The ordered index.
     Result<void> order(KeyspaceState& keyspace);
-    Result<NodePool::Promise> promise_node(const Current& current);
-    Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys);
+    Result<void> prepare_put(const KeyspaceState& keyspace, Bytes key, OrderedPut& prepared) const;
+    Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) const;
     Error out_of_memory() const;
     Error not_ordered() const;
     bool collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const;
 
-    void forget_records(KeyspaceState& keyspace);
+    void forget_records(KeyspaceState& keyspace) noexcept;
+    Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
 
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
@@ -250,7 +262,6 @@ private:
     const std::uint32_t fork_count_;
     std::uint64_t hash_key_0_ = 0;
     std::uint64_t hash_key_1_ = 0;
-    std::uint64_t opened_at_unix_ms_ = 0;
 
     OwnedGeneration generation_;
     std::shared_ptr<Pins> pins_;
@@ -258,7 +269,7 @@ private:
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
-    alignas(64) std::atomic<State> state_{State::open};
+    alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
     mutable std::mutex publishing_;

@@ -17,13 +17,22 @@ namespace emdb::detail {
 class HashIterationSource final : public RecordSource {
 public:
     HashIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation)
-        : path_(engine.path()), verify_(engine.verify_reads_), keyspace_(std::move(keyspace)), generation_(generation) {
+        : path_(engine.path()),
+          verify_(engine.verify_reads_),
+          fork_count_(engine.fork_count_),
+          keyspace_(std::move(keyspace)),
+          generation_(generation) {
         offsets_.reserve(2 * batch);
     }
 
     bool next(RecordView& record) override {
         while (next_ == offsets_.size()) {
             if (failed_ || cursor_.at_end()) return false;
+            if (fork_count_ != fork_count()) {
+                // A writer that the fork left behind in the parent may seem to be changing the index for ever.
+                failed_ = Error(ErrorCode::stopped, "The iterator over '" + path_ + "' was made before this process was forked.");
+                return false;
+            }
             refill();
         }
         const Journal& journal = generation_->journal();
@@ -60,6 +69,7 @@ private:
 
     const std::string path_;
     const bool verify_;
+    const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
     const GenerationRef generation_;
     HashIndex::Cursor cursor_;

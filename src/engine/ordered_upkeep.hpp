@@ -46,15 +46,15 @@ Result<void> Engine::order(KeyspaceState& keyspace) {
 }
 
 // For a put of one key, by the holder of its stripe.
-Result<NodePool::Promise> Engine::promise_node(const Current& current) {
-    if (current.at) return NodePool::Promise();
-    NodePool::Promise nodes(*ordered_nodes_, OrderedIndex::nodes_for_one);
-    if (!nodes) return out_of_memory();
-    return nodes;
+Result<void> Engine::prepare_put(const KeyspaceState& keyspace, Bytes key, OrderedPut& prepared) const {
+    prepared.hint = keyspace.ordered->prepare(key);
+    prepared.nodes = NodePool::Promise(*ordered_nodes_, OrderedIndex::nodes_for_one);
+    if (!prepared.nodes) return out_of_memory();
+    return {};
 }
 
 // For puts of keys that a keyspace does not have, in ascending order, by the holder of all stripes.
-Result<NodePool::Promise> Engine::promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) {
+Result<NodePool::Promise> Engine::promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) const {
     if (new_keys.empty()) return NodePool::Promise();
     NodePool::Promise nodes(*ordered_nodes_, keyspace.ordered->nodes_for(new_keys));
     if (!nodes) return out_of_memory();

@@ -68,6 +68,7 @@ class RangeIterationSource final : public RecordSource {
 public:
     RangeIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation, Range range)
         : verify_(engine.verify_reads_),
+          fork_count_(engine.fork_count_),
           keyspace_(std::move(keyspace)),
           generation_(generation),
           range_(std::move(range)),
@@ -77,6 +78,12 @@ public:
         for (;;) {
             while (next_ == slice_.count) {
                 if (failed_ || cursor_.ended()) return false;
+                if (fork_count_ != fork_count()) {
+                    // A writer that the fork left behind in the parent may seem to be changing the index for ever.
+                    failed_ = Error(ErrorCode::stopped, "The iterator over '" + keyspace_->database_path +
+                                    "' was made before this process was forked.");
+                    return false;
+                }
                 refill();
             }
             const Journal& journal = generation_->journal();
@@ -119,6 +126,7 @@ private:
     }
 
     const bool verify_;
+    const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
     const GenerationRef generation_;
     const Range range_;

@@ -183,14 +183,16 @@ public:
         merge_around(removed_key);
     }
 
-    /// Has clear() not fail for want of memory.
-    void reserve_clear() { pins_->reserve(1); }
-    /// Forgets every key. The caller holds all stripes.
-    void clear() noexcept {
+    /// Forgets every key, and returns what is to be disposed of once that is public. The caller holds all stripes.
+    TreeNode* clear() noexcept {
         TreeNode* root = root_.load(std::memory_order_relaxed);
         root_.store(nullptr, std::memory_order_seq_cst);
         leaves_.store(0, std::memory_order_relaxed);
         inners_.store(0, std::memory_order_relaxed);
+        return root;
+    }
+    /// Room for one retirement was reserved.
+    void dispose_of(TreeNode* root) noexcept {
         retirements_.fetch_add(1, std::memory_order_seq_cst);
         pins_->retire(root, &destroy_tree);
     }

@@ -131,7 +131,7 @@ bool OrderedIndex::reserve_retirement() noexcept {
 }
 
 void OrderedIndex::retire(TreeNode* node) noexcept {
-    if (node != nullptr) (node->is_leaf() ? leaves_ : inners_).fetch_sub(1, std::memory_order_relaxed);
+    (node->is_leaf() ? leaves_ : inners_).fetch_sub(1, std::memory_order_relaxed);
     retirements_.fetch_add(1, std::memory_order_seq_cst);
     pins_->retire(node, &TreeNode::destroy);
 }
@@ -268,7 +268,7 @@ bool OrderedIndex::merge_children(TreeNode& parent, unsigned left_slot) noexcept
         }
         const unsigned total = all.count + added.count + (left.is_leaf() ? 0 : 1);
         if (total > all.capacity() * 3 / 4 || (!reserved && !reserve_retirement())) {
-            if (reserved) retire(nullptr);
+            if (reserved) pins_->unreserve(1);
             return false;
         }
         reserved = true;
