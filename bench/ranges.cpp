@@ -11,7 +11,8 @@
 //   walk        all records in key order. emdb's lie in the order of writing, LMDB's in key order.
 //   insert      one call each, fresh file. LMDB: MDB_NOSYNC and MDB_WRITEMAP, 1,000 puts a transaction, which is to its advantage.
 //   shared      100,000 keys that have their first 60 bytes in common: scans of ten, and inserts
-//   two threads one inserts new keys while one scans, each compared with itself alone. Wall clock.
+//   two threads one inserts new keys while one scans, each compared with itself alone. By the wall clock; and, for machines whose processors
+//               are wanted by others, too, by processor time, and against a neighbour that works on another database
 #define EMDB_IMPLEMENTATION
 #include "emdb.hpp"
 
@@ -157,7 +158,7 @@ double wall_time_of(std::size_t operations, const std::function<void()>& work) {
 
 void row(const char* what, const bench::Samples& first, const bench::Samples& second, const char* unit = "ns") {
     const bench::Samples ratios = bench::pairwise(second, first);
-    std::printf("%-44s %8.0f %8.0f %s   %.2f x (%.2f .. %.2f)\n", what, bench::median(first), bench::median(second), unit,
+    std::printf("%-48s %8.0f %8.0f %s   %.2f x (%.2f .. %.2f)\n", what, bench::median(first), bench::median(second), unit,
                 bench::median(ratios), bench::quantile(ratios, 0.25), bench::quantile(ratios, 0.75));
     std::fflush(stdout);
 }
@@ -225,12 +226,15 @@ void measure_walk(const emdb::Emdb& db, Lmdb& lmdb, std::size_t records, std::si
 /// Scans or inserts until `stop`; returns how many a second.
 struct Worker {
     std::function<void(std::size_t)> step;
-    double rate = 0;
+    double rate = 0;      ///< by the clock on the wall
+    double cpu_rate = 0;  ///< by the processor time that the thread was given
     void run(const std::atomic<bool>& stop) {
         const Clock::time_point start = Clock::now();
+        const double cpu_start = bench::thread_nanoseconds();
         std::size_t count = 0;
         for (; !stop.load(std::memory_order_relaxed); ++count) step(count);
         rate = as_double(count) * 1e9 / nanoseconds(Clock::now() - start);
+        cpu_rate = as_double(count) * 1e9 / (bench::thread_nanoseconds() - cpu_start);
     }
 };
 
@@ -257,23 +261,53 @@ void measure_two_threads(emdb::Emdb& db, const std::vector<emdb::Bytes>& starts,
         bench::fill_random(key, sizeof key, random);
         db.insert(emdb::Bytes(key, sizeof key), value).value();
     }};
+    // Work of the same kind that has nothing to do with this database: what it costs is the machine's doing.
+    auto elsewhere = emdb::Emdb::builder().enable_range_scans(true).build().value();
+    for (const emdb::Bytes start : starts) elsewhere.insert(start, value).value();
+    std::mt19937_64 other_random(98);
+    Worker other_inserter{[&](std::size_t) {
+        char key[bench::key_size];
+        bench::fill_random(key, sizeof key, other_random);
+        elsewhere.insert(emdb::Bytes(key, sizeof key), value).value();
+    }};
+    std::uint64_t other_scanned = 0;
+    Worker other_scanner{[&](std::size_t i) {
+        scan_emdb(elsewhere, starts[i % starts.size()], records_per_scan, [&](std::string_view key, std::string_view found) {
+            other_scanned += sum_of(key) + sum_of(found);
+        });
+    }};
     const std::chrono::milliseconds time(700);
-    bench::Samples scans[2], inserts[2];
+    bench::Samples scans[5], inserts[5];
     for (std::size_t round = 0; round <= rounds; ++round) {
         run_for(time, {&scanner});
-        const double scans_alone = scanner.rate;
+        const Worker scanner_alone = scanner;
         run_for(time, {&inserter});
-        const double inserts_alone = inserter.rate;
+        const Worker inserter_alone = inserter;
+        run_for(time, {&scanner, &other_inserter});
+        const double scans_beside_others = scanner.rate;
+        run_for(time, {&inserter, &other_scanner});
+        const double inserts_beside_others = inserter.rate;
         run_for(time, {&scanner, &inserter});
         if (round == 0) continue;
-        scans[0].push_back(scans_alone / 1000);
-        scans[1].push_back(scanner.rate / 1000);
-        inserts[0].push_back(inserts_alone / 1000);
-        inserts[1].push_back(inserter.rate / 1000);
+        scans[4].push_back(scans_beside_others / 1000);
+        inserts[4].push_back(inserts_beside_others / 1000);
+        const auto keep = [](bench::Samples* samples, const Worker& alone, const Worker& beside) {
+            samples[0].push_back(alone.rate / 1000);
+            samples[1].push_back(beside.rate / 1000);
+            samples[2].push_back(alone.cpu_rate / 1000);
+            samples[3].push_back(beside.cpu_rate / 1000);
+        };
+        keep(scans, scanner_alone, scanner);
+        keep(inserts, inserter_alone, inserter);
     }
     bench::keep(scanned);
+    bench::keep(other_scanned);
     row("scans, 1000/s: alone, beside inserts (bar 0.6)", scans[0], scans[1], "k/s");
     row("inserts, 1000/s: alone, beside scans (bar 0.6)", inserts[0], inserts[1], "k/s");
+    row("scans: beside inserts elsewhere, beside inserts", scans[4], scans[1], "k/s");
+    row("inserts: beside scans elsewhere, beside scans", inserts[4], inserts[1], "k/s");
+    row("scans by processor time: alone, beside inserts", scans[2], scans[3], "k/s");
+    row("inserts by processor time: alone, beside scans", inserts[2], inserts[3], "k/s");
 }
 
 void measure_shared_prefix(const std::filesystem::path& folder, std::size_t rounds) {
@@ -338,7 +372,7 @@ int main(int count, char** arguments) {
         auto plain = open_emdb(folder.path() / "plain.emdb", false);
         insert_into(plain, workload.pairs());
         const double bytes = as_double(db.stats().value().index_bytes) - as_double(plain.stats().value().index_bytes);
-        std::printf("%-44s %8.1f bytes a key (bar 40)\n", "memory of the ordered index", bytes / as_double(records));
+        std::printf("%-48s %8.1f bytes a key (bar 40)\n", "memory of the ordered index", bytes / as_double(records));
     }
     Lmdb lmdb((folder.path() / "lmdb").string());
     lmdb.insert(workload.pairs(), 1000);

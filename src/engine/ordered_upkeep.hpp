@@ -18,6 +18,10 @@ inline Bytes key_in_journal(const void* journal, std::uint64_t offset) noexcept 
     return static_cast<const Journal*>(journal)->read(offset, false, frame) ? frame.key : Bytes();
 }
 
+inline void prefetch_key_in_journal(const void* journal, std::uint64_t offset) noexcept {
+    __builtin_prefetch(static_cast<const Journal*>(journal)->address(offset));
+}
+
 Error Engine::out_of_memory() const {
     return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
 }
@@ -27,7 +31,8 @@ Error Engine::out_of_memory() const {
 // overwritten or removed out.
 Result<void> Engine::order(KeyspaceState& keyspace) {
     if (!options_.range_scans) return {};
-    auto ordered = std::make_unique<OrderedIndex>(pins_, ordered_nodes_, &generation_->journal(), &key_in_journal);
+    auto ordered = std::make_unique<OrderedIndex>(pins_, ordered_nodes_, &generation_->journal(), &key_in_journal,
+                                                  &prefetch_key_in_journal);
     std::vector<std::uint64_t> offsets;
     offsets.reserve(static_cast<std::size_t>(keyspace.index.totals().records));
     if (keyspace.index.has_shards()) {
@@ -37,7 +42,7 @@ Result<void> Engine::order(KeyspaceState& keyspace) {
     std::vector<OffsetToSort> entries;
     entries.reserve(offsets.size());
     for (const std::uint64_t offset : offsets) entries.push_back({0, offset});
-    sort_by_key(entries, KeyReader(&generation_->journal(), &key_in_journal), 0);
+    sort_by_key(entries, KeyReader(&generation_->journal(), &key_in_journal, &prefetch_key_in_journal), 0);
     for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = entries[i].offset;
     if (!ordered->build(offsets)) return out_of_memory();
     keyspace.ordered = std::move(ordered);

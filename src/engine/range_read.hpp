@@ -87,7 +87,8 @@ public:
                 refill();
             }
             const Journal& journal = generation_->journal();
-            if (next_ + ahead < slice_.count) Engine::prefetch_frame(journal.address(slice_.offsets[next_ + ahead]));
+            const unsigned later = next_ + ahead;
+            if (later >= first_ahead && later < slice_.count) Engine::prefetch_frame(journal.address(slice_.offsets[later]));
             const std::uint64_t offset = slice_.offsets[next_++];
             if (next_ == 1 && cursor_.begins_behind(journal, offset)) continue;
             FrameView frame;
@@ -103,7 +104,10 @@ public:
     Result<void> status() const override { return failed_ ? Result<void>(*failed_) : Result<void>(); }
 
 private:
-    static constexpr unsigned ahead = 10;
+    // Frames of a new slice are fetched together, and then each some records ahead: far enough for memory to keep up, not much
+    // further, because most scans are short.
+    static constexpr unsigned first_ahead = 12;
+    static constexpr unsigned ahead = 8;
 
     void refill() {
         next_ = 0;
@@ -114,7 +118,7 @@ private:
             readable = cursor_.advance(index, slice_);
         }
         if (!readable) fail(index.unreadable() != 0 ? index.unreadable() : slice_.next);
-        for (unsigned i = 0; i < (std::min)(ahead, slice_.count); ++i) {
+        for (unsigned i = 0; i < (std::min)(first_ahead, slice_.count); ++i) {
             Engine::prefetch_frame(generation_->journal().address(slice_.offsets[i]));
         }
     }

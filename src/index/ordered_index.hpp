@@ -64,8 +64,9 @@ public:
     /// What inserting one key may take: a node for each level, and a root.
     static constexpr std::size_t nodes_for_one = height_max + 1;
 
-    OrderedIndex(std::shared_ptr<Pins> pins, std::shared_ptr<NodePool> pool, const void* source, KeyReader::Read read) noexcept
-        : pins_(std::move(pins)), pool_(std::move(pool)), keys_(source, read) {}
+    OrderedIndex(std::shared_ptr<Pins> pins, std::shared_ptr<NodePool> pool, const void* source, KeyReader::Read read,
+                 KeyReader::Prefetch prefetch = nullptr) noexcept
+        : pins_(std::move(pins)), pool_(std::move(pool)), keys_(source, read, prefetch) {}
     OrderedIndex(const OrderedIndex&) = delete;
     OrderedIndex& operator=(const OrderedIndex&) = delete;
     /// No reader and no writer is left.

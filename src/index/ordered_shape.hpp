@@ -340,6 +340,7 @@ bool OrderedIndex::build(std::span<const std::uint64_t> offsets) noexcept {
         const std::size_t begin = i * per_leaf;
         const std::size_t end = (std::min)(begin + per_leaf, offsets.size());
         Contents contents;
+        for (std::size_t j = end; j < (std::min)(end + per_leaf, offsets.size()); ++j) keys_.prefetch(offsets[j]);
         for (std::size_t j = begin; j < end; ++j) contents.append(0, offsets[j]);
         contents.skip = UINT64_MAX;  // no windows yet
         set_bounds(contents, i == 0 ? 0 : offsets[begin], end == offsets.size() ? 0 : offsets[end]);

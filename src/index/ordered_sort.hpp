@@ -20,6 +20,7 @@ struct OffsetToSort {
 /// Sorts entries whose keys are known to share `common` bytes; equal keys by their offsets. Windows are set here.
 inline void sort_by_key(std::span<OffsetToSort> entries, const KeyReader& keys, std::size_t common) {
     constexpr std::size_t few = 16;
+    constexpr std::size_t ahead = 16;
     const auto by_key = [&keys](const OffsetToSort& a, const OffsetToSort& b) {
         const int order = compare_keys(keys(a.offset), keys(b.offset));
         return order < 0 || (order == 0 && a.offset < b.offset);
@@ -30,7 +31,9 @@ inline void sort_by_key(std::span<OffsetToSort> entries, const KeyReader& keys, 
     }
     const Bytes first = keys(entries[0].offset);
     std::size_t shared = first.size();
-    for (OffsetToSort& entry : entries) {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        OffsetToSort& entry = entries[i];
+        if (i + ahead < entries.size()) keys.prefetch(entries[i + ahead].offset);
         const Bytes key = keys(entry.offset);
         entry.window = key_window(key, common);
         shared = (std::min)(shared, common_prefix(first, key));

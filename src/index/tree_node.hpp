@@ -32,12 +32,19 @@ public:
     /// Returns a null data() where no key can be read.
     using Read = Bytes (*)(const void* source, std::uint64_t offset) noexcept;
 
-    KeyReader(const void* source, Read read) noexcept : source_(source), read_(read) {}
+    /// Has what read will look at fetched into the cache.
+    using Prefetch = void (*)(const void* source, std::uint64_t offset) noexcept;
+
+    KeyReader(const void* source, Read read, Prefetch fetch = nullptr) noexcept
+        : source_(source), read_(read), prefetch_(fetch) {}
     /// The key of the frame at `offset`; empty, and remembered, if it can't be read.
     Bytes operator()(std::uint64_t offset) const noexcept {
         const Bytes key = read_(source_, offset);
         if (key.data() == nullptr) [[unlikely]] unreadable_.store(offset, std::memory_order_relaxed);
         return key;
+    }
+    void prefetch(std::uint64_t offset) const noexcept {
+        if (prefetch_ != nullptr) prefetch_(source_, offset);
     }
     /// A key that could not be read, so that the order can't be relied upon; 0: none.
     std::uint64_t unreadable() const noexcept { return unreadable_.load(std::memory_order_relaxed); }
@@ -45,6 +52,7 @@ public:
 private:
     const void* source_;
     Read read_;
+    Prefetch prefetch_;
     mutable std::atomic<std::uint64_t> unreadable_{0};
 };
 
