@@ -9,6 +9,8 @@
 //   staged_writes.hpp   transactions
 //   bulk_load.hpp       insert_many
 //   iteration.hpp       iter and keys
+//   expiry.hpp          insert_with_ttl and its kin, sweep_expired
+//   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
 //   closing.hpp         flush, close, stats
 //
@@ -18,6 +20,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -31,11 +34,14 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/config.hpp"
 #include "base/function_ref.hpp"
 #include "base/open_options.hpp"
 #include "base/record_source.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 #include "checks/siphash.hpp"
+#include "engine/expiry_clock.hpp"
 #include "engine/generation.hpp"
 #include "engine/keyspace_state.hpp"
 #include "os/contract.hpp"
@@ -83,6 +89,20 @@ public:
     Result<void> update(KeyspaceState& keyspace, Bytes key, FunctionRef<Result<MaybeValue>(MaybeView)> change);
     Result<void> clear(KeyspaceState& keyspace);
 
+#if EMDB_TTL
+    Result<void> insert_with_ttl(KeyspaceState& keyspace, Bytes key, Bytes value, Ttl ttl);
+    Result<std::optional<std::uint64_t>> expires_at(const KeyspaceState& keyspace, Bytes key) const;
+    Result<std::optional<std::chrono::milliseconds>> ttl(const KeyspaceState& keyspace, Bytes key) const;
+    Result<bool> persist(KeyspaceState& keyspace, Bytes key);
+    Result<std::size_t> sweep_expired(KeyspaceState& keyspace);
+#endif
+#if EMDB_NESTED
+    Result<std::vector<Record>> group(const KeyspaceState& keyspace, std::string_view prefix) const;
+    Result<std::size_t> delete_group(KeyspaceState& keyspace, std::string_view prefix);
+    Result<std::unique_ptr<RecordSource>> iterate_group(const std::shared_ptr<KeyspaceState>& keyspace,
+                                                        std::string_view prefix) const;
+#endif
+
     Result<std::shared_ptr<KeyspaceState>> open_namespace(std::string_view name);
     Result<bool> drop_namespace(std::string_view name);
     Result<std::vector<std::string>> list_namespaces() const;
@@ -96,6 +116,7 @@ private:
     friend class StagedWrites;
     friend class IndexBuilder;
     friend class HashIterationSource;
+    friend class GroupRemoval;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -175,8 +196,11 @@ private:
     Error stopped_error() const;
     Error damaged_error(std::uint64_t offset) const;
     Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
-    template <class Take>
+    /// `any` also finds records that have expired.
+    enum class Wanted : std::uint8_t { live, any };
+    template <Wanted wanted = Wanted::live, class Take>
     Result<bool> read(const KeyspaceState& keyspace, Bytes key, Take&& take) const;
+    Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
     Result<std::size_t> locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
                                     std::span<std::uint64_t> offsets) const;
     Result<std::size_t> try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
@@ -200,14 +224,33 @@ private:
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
-    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value);
+    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
+    Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
+    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                       std::uint64_t expiry_unix_ms);
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
     void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
                    const FrameView& frame) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
     Result<void> after_write();
     void forget_records(KeyspaceState& keyspace);
+
+    // Expiry. 0 stands for none.
+#if EMDB_TTL
+    std::uint64_t expiry_after(std::chrono::milliseconds duration) const;
+    std::uint64_t default_expiry() const { return options_.default_ttl ? expiry_after(*options_.default_ttl) : 0; }
+    Result<std::uint64_t> expiry_of(Ttl ttl) const;
+    struct Sweep;
+    Result<std::size_t> sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now, std::optional<Error>& damage);
+#else
+    static constexpr std::uint64_t default_expiry() noexcept { return 0; }
+#endif
+
+#if EMDB_NESTED
+    // Groups.
+    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceState& keyspace, Bytes prefix) const;
+#endif
 
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
@@ -220,10 +263,11 @@ private:
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
-    std::uint64_t now_unix_ms() const;
+    std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }
 
     const OpenOptions options_;
     Environment& environment_;
+    const ExpiryClock clock_;
     const std::string path_;           ///< as the user gave it
     std::string absolute_path_;        ///< for names of other files
     const bool in_memory_;
@@ -231,7 +275,6 @@ private:
     const std::uint32_t fork_count_;
     std::uint64_t hash_key_0_ = 0;
     std::uint64_t hash_key_1_ = 0;
-    std::uint64_t opened_at_unix_ms_ = 0;
 
     OwnedGeneration generation_;
     std::shared_ptr<Pins> pins_;

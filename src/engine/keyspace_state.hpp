@@ -2,12 +2,15 @@
 // KeyspaceState: what the engine knows of one keyspace; all handles on it share it.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "base/config.hpp"
 #include "engine/generation.hpp"
+#include "index/expiry_queues.hpp"
 #include "index/hash_index.hpp"
 
 namespace emdb::detail {
@@ -22,6 +25,17 @@ struct KeyspaceState {
     Generation& generation;  ///< the file that the index points into
     const std::shared_ptr<Pins> pins;
     HashIndex index;
+#if EMDB_TTL
+    ExpiryQueues expiring{index};
+#endif
+
+    std::size_t memory_bytes() const noexcept {
+#if EMDB_TTL
+        return index.memory_bytes() + expiring.memory_bytes();
+#else
+        return index.memory_bytes();
+#endif
+    }
 };
 
 }  // namespace emdb::detail

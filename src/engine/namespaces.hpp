@@ -29,6 +29,9 @@ void Engine::forget_records(KeyspaceState& keyspace) {
     }
     index.clear();
     for (std::size_t shard = 0; shard < shard_count; ++shard) index.end_change(shard);
+#if EMDB_TTL
+    keyspace.expiring.clear();
+#endif
 }
 
 Result<void> Engine::clear(KeyspaceState& keyspace) {

@@ -184,6 +184,7 @@ struct EngineOpening {
 Engine::Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory)
     : options_(options),
       environment_(environment),
+      clock_(options.clock, environment),
       path_(std::move(path)),
       in_memory_(in_memory),
       verify_reads_(options.verify_reads),
@@ -213,6 +214,12 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
         return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
     }
+#if EMDB_TTL
+    if (options.default_ttl && options.default_ttl->count() < 0) {
+        return Error(ErrorCode::invalid_config, "default_ttl(" + std::to_string(options.default_ttl->count()) +
+                     " ms) is negative. Give a duration from 0 on, or leave it out for records that don't expire.");
+    }
+#endif
     if (!options.path && !wants_named_location(options)) return open_in_memory(options);
     Environment& environment = options.environment != nullptr ? *options.environment : native_environment();
     auto path = resolve_database_path(options, environment.files());
@@ -260,8 +267,6 @@ Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& option
 std::shared_ptr<KeyspaceState> Engine::make_keyspace(std::uint32_t id, std::string name) {
     return std::make_shared<KeyspaceState>(id, std::move(name), *generation_, pins_);
 }
-
-std::uint64_t Engine::now_unix_ms() const { return options_.clock ? options_.clock() : environment_.now_unix_ms(); }
 
 void Engine::log(LogLevel level, std::string_view message) const {
     if (options_.on_log) options_.on_log(level, message);

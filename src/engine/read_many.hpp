@@ -80,14 +80,16 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
     if (!located) return located;
     const Journal& journal = generation->journal();
     constexpr std::size_t ahead = 8;
+    ExpiryMoment moment(clock_);
     std::size_t found = 0;
     for (std::size_t i = 0; i < keys.size(); ++i) {
         if (keys.size() > few && i + ahead < keys.size() && offsets[i + ahead] != 0) {
             prefetch_frame(journal.address(offsets[i + ahead]));
         }
         FrameView frame;
-        const Match matched = offsets[i] == 0 ? Match::no : match(offsets[i], keys[i], frame, verify_reads_);
+        Match matched = offsets[i] == 0 ? Match::no : match(offsets[i], keys[i], frame, verify_reads_);
         if (matched == Match::damaged) return damaged_error(offsets[i]);
+        if (matched == Match::yes && moment.has_expired(frame)) matched = Match::no;
         if (matched == Match::yes) ++found;
         visit(i, matched == Match::yes ? MaybeView(frame.value.as_string_view()) : std::nullopt);
     }
