@@ -46,7 +46,7 @@ static const std::vector<Experiment>& experiments() {
         {"writes", measure_writes, {"insert", "insert_many", "insert_pwrite"}},
         {"changes", measure_changes, {"iter", "overwrite", "remove"}},
         {"flushes", measure_flushes, {"flush_fresh", "flush_loaded"}},
-        {"groups", measure_group, {"group", "each_8", "group_1", "write_through_1", "write_through_8"}},
+        {"groups", measure_group, {"group", "group_bare", "each_8", "group_1", "write_through_1", "write_through_8"}},
         {"opening", measure_opening, {"open", "file_bytes", "file_size", "anonymous"}},
         {"memory", measure_index_memory, {"index_memory", "index_sweep"}},
     };

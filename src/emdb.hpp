@@ -62,6 +62,7 @@
 #include "journal/batch_buffer.hpp"
 
 // index: from hashes to offsets, read without locks.
+#include "index/thread_slot.hpp"
 #include "index/pins.hpp"
 #include "index/hash_table.hpp"
 #include "index/hash_index.hpp"

@@ -55,7 +55,8 @@ constexpr std::size_t header_slot_size = 4096;
 constexpr std::size_t header_size = 2 * header_slot_size;
 
 // "success", or the name of the error's code.
-template <class T> std::string outcome(const Result<T>& result) {
+template <class T>
+std::string outcome(const Result<T>& result) {
     return result ? "success" : emdb::to_string(result.error().code());
 }
 
@@ -427,7 +428,8 @@ namespace {
 
 // Runs f in a forked child and gives what it returned; "" is what most of these tests hope for. A child that crashes,
 // throws or takes a minute says so instead.
-template <class F> std::string in_child(F&& f) {
+template <class F>
+std::string in_child(F&& f) {
     int ends[2];
     if (::pipe(ends) != 0) return "no pipe";
     const pid_t child = ::fork();
@@ -464,7 +466,7 @@ template <class F> std::string in_child(F&& f) {
 
 // Collects what went wrong in a child, where doctest's checks would not reach anybody.
 class Wrongs {
-  public:
+public:
     void expect(bool right, const std::string& what) {
         if (!right) text_ += what + "\n";
     }
@@ -473,14 +475,15 @@ class Wrongs {
     }
     const std::string& text() const { return text_; }
 
-  private:
+private:
     std::string text_;
 };
 
 // A child that runs `prepare` and then waits to be killed or let go.
 class WaitingChild {
-  public:
-    template <class F> explicit WaitingChild(F&& prepare) {
+public:
+    template <class F>
+    explicit WaitingChild(F&& prepare) {
         int ready[2];
         int go[2];
         REQUIRE(::pipe(ready) == 0);
@@ -521,13 +524,14 @@ class WaitingChild {
         pid_ = -1;
     }
 
-  private:
+private:
     pid_t pid_ = -1;
     int go_ = -1;
 };
 
 // As in_child, in the folder and without privileges. Paths have to be relative: nobody can walk to the folder.
-template <class F> std::string as_ordinary_user(const TempFolder& folder, F&& f) {
+template <class F>
+std::string as_ordinary_user(const TempFolder& folder, F&& f) {
     return in_child([&]() -> std::string {
         if (::chdir(folder.path().c_str()) != 0) return "no chdir";
         if (::geteuid() == 0 && (::setegid(65534) != 0 || ::seteuid(65534) != 0)) return "no seteuid";
@@ -549,7 +553,7 @@ std::string refusal(const char* path, const char* code, int os_error) {
 
 // A limit of this process, put back at the end of the scope.
 class ScopedLimit {
-  public:
+public:
     ScopedLimit(int resource, rlim_t soft) : resource_(resource) {
         ::getrlimit(static_cast<decltype(RLIMIT_AS)>(resource_), &before_);
         rlimit limit = before_;
@@ -560,7 +564,7 @@ class ScopedLimit {
     ScopedLimit& operator=(const ScopedLimit&) = delete;
     ~ScopedLimit() { ::setrlimit(static_cast<decltype(RLIMIT_AS)>(resource_), &before_); }
 
-  private:
+private:
     int resource_;
     rlimit before_{};
 };
@@ -887,7 +891,8 @@ TEST_CASE("a file at the size limit of its process is like a full disk") {
 namespace {
 
 // Runs f(folder) in a child with a small file system of its own, which ends with the child however that ends.
-template <class F> std::string on_small_disk(const TempFolder& folder, F&& f) {
+template <class F>
+std::string on_small_disk(const TempFolder& folder, F&& f) {
     return in_child([&]() -> std::string {
         const std::string disk = folder.file("disk");
         fs::create_directory(disk);

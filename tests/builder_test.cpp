@@ -28,7 +28,8 @@ using emdb::LogLevel;
 using emdb::Result;
 
 // "success", or the name of the error's code.
-template <class T> std::string outcome(const Result<T>& result) {
+template <class T>
+std::string outcome(const Result<T>& result) {
     return result ? "success" : emdb::to_string(result.error().code());
 }
 
@@ -51,7 +52,7 @@ void check_lies_at(emdb::EmdbBuilder builder, const fs::path& file) {
 #if !defined(_WIN32)
 // An environment variable, set or unset for the length of a scope.
 class ScopedVariable {
-  public:
+public:
     ScopedVariable(const char* name, const std::optional<std::string>& value) : name_(name) {
         if (const char* before = std::getenv(name)) before_ = before;
         set(value);
@@ -60,7 +61,7 @@ class ScopedVariable {
     ScopedVariable& operator=(const ScopedVariable&) = delete;
     ~ScopedVariable() { set(before_); }
 
-  private:
+private:
     void set(const std::optional<std::string>& value) {
         if (value) {
             ::setenv(name_, value->c_str(), 1);

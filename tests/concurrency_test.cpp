@@ -33,7 +33,7 @@ std::string numbered(const char* prefix, std::size_t number) { return prefix + s
 
 std::uint64_t number_in(std::string_view text) { return std::stoull(std::string(text)); }
 
-// A value that says which key and number it belongs to, long enough to be torn if it could be: "key:number:" eight times.
+// A value that tells its key and number, long enough to be torn if it could be: "key:number:" eight times.
 std::string stamped(const std::string& key, std::uint64_t number) {
     std::string value;
     for (int i = 0; i < 8; ++i) value += key + ":" + std::to_string(number) + ":";
@@ -53,7 +53,7 @@ std::optional<std::uint64_t> stamp_of(const std::string& key, std::string_view v
 
 // Complaints from any thread; doctest's checks are kept to the main one.
 class Complaints {
-  public:
+public:
     void unless(bool right, const char* what) {
         if (right) return;
         const std::lock_guard lock(mutex_);
@@ -66,38 +66,73 @@ class Complaints {
         return all;
     }
 
-  private:
+private:
     std::mutex mutex_;
     std::set<std::string> texts_;
 };
 
-// Threads that all begin at once and are joined at the end of the scope.
+// Threads that all begin at once and are joined at the end of the scope. A call that fails in one of them ends it, and
+// fails the test.
 class Crew {
-  public:
+public:
     Crew() = default;
     Crew(const Crew&) = delete;
     Crew& operator=(const Crew&) = delete;
     ~Crew() { join(); }
 
-    template <class F> void add(F work) {
-        threads_.emplace_back([this, work = std::move(work)]() mutable {
-            while (!begun_) std::this_thread::yield();
-            work();
+    // Runs work() once.
+    template <class F>
+    void add(F work) {
+        ++working_;
+        start([this, work = std::move(work)]() mutable {
+            guarded(work);
+            --working_;
+        });
+    }
+    // Runs step() over and over until the work is done, at least once.
+    template <class F>
+    void meanwhile(F step) {
+        start([this, step = std::move(step)]() mutable {
+            guarded([&] {
+                do {
+                    step();
+                } while (working_ > 0);
+            });
         });
     }
     void join() {
         begun_ = true;
         for (auto& thread : threads_) thread.join();
         threads_.clear();
+        CHECK(failures_.text() == "");
     }
 
-  private:
+private:
+    template <class F>
+    void start(F run) {
+        threads_.emplace_back([this, run = std::move(run)]() mutable {
+            while (!begun_) std::this_thread::yield();
+            run();
+        });
+    }
+    template <class F>
+    void guarded(F&& f) {
+        try {
+            f();
+        } catch (const emdb::Exception& exception) {
+            failures_.unless(false, exception.what());
+        }
+    }
+
     std::atomic<bool> begun_{false};
+    std::atomic<int> working_{0};
+    Complaints failures_;
     std::vector<std::thread> threads_;
 };
 
 // One database in memory, one mapped if the file system allows, one appended with pwrite.
-template <class F> void on_every_store(F&& specification) {
+template <class F>
+void on_every_store(F&& specification) {
     for (const int kind : {0, 1, 2}) {
         CAPTURE(kind);
         TempFolder folder;
@@ -123,11 +158,12 @@ std::optional<std::string> plus_one(std::optional<std::string_view> now) {
 TEST_CASE("what a reader sees of a key only goes forward, and is never torn or another key's") {
     on_every_store([](Emdb& db, const std::string&) {
         constexpr std::size_t keys = 16;
-        constexpr std::uint64_t rounds = 1500;
+        constexpr std::uint64_t rounds = 700;
         std::array<std::atomic<std::uint64_t>, keys> written{};  // what has returned from insert
-        std::atomic<int> writers_left{2};
         Complaints complaints;
-        for (std::size_t i = 0; i < keys; ++i) db.insert(numbered("key", i), stamped(numbered("key", i), 0)).value();
+        std::vector<std::string> names;
+        for (std::size_t i = 0; i < keys; ++i) names.push_back(numbered("key", i));
+        for (const auto& key : names) db.insert(key, stamped(key, 0)).value();
 
         Crew crew;
         for (std::size_t writer = 0; writer < 2; ++writer) {
@@ -140,7 +176,6 @@ TEST_CASE("what a reader sees of a key only goes forward, and is never torn or a
                     // Growth of the index, and of the file.
                     db.insert(numbered("filler", writer * rounds + round), std::string(round % 300, 'f')).value();
                 }
-                --writers_left;
             });
         }
         const auto check = [&](const std::string& key, std::string_view value, std::uint64_t before,
@@ -152,34 +187,25 @@ TEST_CASE("what a reader sees of a key only goes forward, and is never torn or a
             complaints.unless(*seen >= last, "a key went back in time");
             last = *seen;
         };
-        crew.add([&] {
-            std::array<std::uint64_t, keys> last{};
-            std::string out;
-            while (writers_left > 0) {
-                for (std::size_t i = 0; i < keys; ++i) {
-                    const std::string key = numbered("key", i);
-                    const std::uint64_t before = written[i].load(std::memory_order_acquire);
-                    complaints.unless(db.get_into(key, out).value(), "a key that is always there was absent");
-                    check(key, out, before, last[i]);
-                    const auto ref = db.get_zerocopy(key).value();
-                    complaints.unless(ref.has_value(), "a key that is always there was absent");
-                    if (ref) check(key, ref->as_string_view(), before, last[i]);
-                }
-                complaints.unless(!db.contains_key("absent").value(), "an absent key was there");
+        crew.meanwhile([&, last = std::array<std::uint64_t, keys>(), out = std::string()]() mutable {
+            for (std::size_t i = 0; i < keys; ++i) {
+                const std::string& key = names[i];
+                const std::uint64_t before = written[i].load(std::memory_order_acquire);
+                complaints.unless(db.get_into(key, out).value(), "a key that is always there was absent");
+                check(key, out, before, last[i]);
+                const auto ref = db.get_zerocopy(key).value();
+                complaints.unless(ref.has_value(), "a key that is always there was absent");
+                if (ref) check(key, ref->as_string_view(), before, last[i]);
             }
+            complaints.unless(!db.contains_key("absent").value(), "an absent key was there");
         });
-        crew.add([&] {
-            std::vector<std::string> names;
-            for (std::size_t i = 0; i < keys; ++i) names.push_back(numbered("key", i));
-            std::array<std::uint64_t, keys> last{};
-            while (writers_left > 0) {
-                std::array<std::uint64_t, keys> before{};
-                for (std::size_t i = 0; i < keys; ++i) before[i] = written[i].load(std::memory_order_acquire);
-                db.visit_many(names, [&](std::size_t i, std::optional<std::string_view> value) {
-                      complaints.unless(value.has_value(), "a key that is always there was absent");
-                      if (value) check(names[i], *value, before[i], last[i]);
-                  }).value();
-            }
+        crew.meanwhile([&, last = std::array<std::uint64_t, keys>()]() mutable {
+            std::array<std::uint64_t, keys> before{};
+            for (std::size_t i = 0; i < keys; ++i) before[i] = written[i].load(std::memory_order_acquire);
+            db.visit_many(names, [&](std::size_t i, std::optional<std::string_view> value) {
+                  complaints.unless(value.has_value(), "a key that is always there was absent");
+                  if (value) check(names[i], *value, before[i], last[i]);
+              }).value();
         });
         crew.join();
         CHECK(complaints.text() == "");
@@ -254,38 +280,32 @@ TEST_CASE("iterators among writers: each key at most once, keys that stay exactl
         constexpr std::size_t staying = 2000;
         for (std::size_t i = 0; i < staying; ++i)
             db.insert(numbered("stays", i), stamped(numbered("stays", i), 0)).value();
-        std::atomic<bool> stop{false};
         Complaints complaints;
         Crew crew;
         crew.add([&] {
             for (std::size_t i = 0; i < 15'000; ++i) db.insert(numbered("comes", i), "1").value();
-            stop = true;
         });
-        crew.add([&] {
-            for (std::uint64_t i = 1; !stop; ++i) {
-                const std::string key = numbered("stays", i * 7919 % staying);
-                db.insert(key, stamped(key, i)).value();
-                db.insert("flickers", "1").value();
-                db.remove("flickers").value();
-            }
+        crew.meanwhile([&, round = std::uint64_t{0}]() mutable {
+            ++round;
+            const std::string key = numbered("stays", round * 7919 % staying);
+            db.insert(key, stamped(key, round)).value();
+            db.insert("flickers", "1").value();
+            db.remove("flickers").value();
         });
         for (int thread = 0; thread < 2; ++thread) {
-            crew.add([&] {
-                do {
-                    std::set<std::string> seen;
-                    std::size_t stayed = 0;
-                    auto records = db.iter().value();
-                    for (const auto& [key, value] : records) {
-                        const std::string name(key);
-                        complaints.unless(seen.insert(name).second, "a key twice");
-                        if (!name.starts_with("stays")) continue;
-                        ++stayed;
-                        complaints.unless(stamp_of(name, value).has_value(),
-                                          "a value that nobody wrote under this key");
-                    }
-                    complaints.unless(records.status().has_value(), "an iteration failed");
-                    complaints.unless(stayed == staying, "a key that was there throughout was missed");
-                } while (!stop);
+            crew.meanwhile([&] {
+                std::set<std::string> seen;
+                std::size_t stayed = 0;
+                auto records = db.iter().value();
+                for (const auto& [key, value] : records) {
+                    const std::string name(key);
+                    complaints.unless(seen.insert(name).second, "a key twice");
+                    if (!name.starts_with("stays")) continue;
+                    ++stayed;
+                    complaints.unless(stamp_of(name, value).has_value(), "a value that nobody wrote under this key");
+                }
+                complaints.unless(records.status().has_value(), "an iteration failed");
+                complaints.unless(stayed == staying, "a key that was there throughout was missed");
             });
         }
         crew.join();
@@ -297,13 +317,11 @@ TEST_CASE("iterators among writers: each key at most once, keys that stay exactl
 TEST_CASE("everything at once") {
     on_every_store([](Emdb& db, const std::string&) {
         constexpr int rounds = 300;
-        std::atomic<int> busy{6};
         Complaints complaints;
         Crew crew;
         const auto add = [&](auto work) {
-            crew.add([&busy, work] {
+            crew.add([work] {
                 for (int round = 0; round < rounds; ++round) work(static_cast<std::size_t>(round));
-                --busy;
             });
         };
         add([&](std::size_t i) { db.insert(numbered("plain", i), stamped(numbered("plain", i), 1)).value(); });
@@ -340,14 +358,11 @@ TEST_CASE("everything at once") {
             for (const auto key : keys) complaints.unless(seen.emplace(key).second, "a key twice");
             static_cast<void>(db.list_namespaces().value());
         });
-        crew.add([&] {
-            while (busy > 0) {
-                const auto pair = db.get_many({"pair a", "pair b"}).value();
-                complaints.unless(pair[0] == pair[1], "half a transaction");
-                const auto plain = db.get("plain7").value();
-                complaints.unless(!plain || stamp_of("plain7", *plain) == 1,
-                                  "a value that nobody wrote under this key");
-            }
+        crew.meanwhile([&] {
+            const auto pair = db.get_many({"pair a", "pair b"}).value();
+            complaints.unless(pair[0] == pair[1], "half a transaction");
+            const auto plain = db.get("plain7").value();
+            complaints.unless(!plain || stamp_of("plain7", *plain) == 1, "a value that nobody wrote under this key");
         });
         crew.join();
         CHECK(complaints.text() == "");
@@ -359,7 +374,6 @@ TEST_CASE("everything at once") {
 TEST_CASE("clear among writers and readers: nothing older than the last clear comes back") {
     on_every_store([](Emdb& db, const std::string&) {
         std::atomic<std::uint64_t> cleared_before{0};  // everything below this generation is cleared
-        std::atomic<bool> stop{false};
         Complaints complaints;
         Crew crew;
         crew.add([&] {
@@ -368,17 +382,14 @@ TEST_CASE("clear among writers and readers: nothing older than the last clear co
                 db.clear().value();
                 cleared_before = generation + 1;
             }
-            stop = true;
         });
-        crew.add([&] {
-            while (!stop) {
-                const std::uint64_t least = cleared_before;
-                for (std::size_t i = 0; i < 10; ++i) {
-                    const auto value = db.get(numbered("k", i)).value();
-                    complaints.unless(!value || number_in(*value) >= least, "a cleared value came back");
-                }
-                complaints.unless(db.len().value() <= 10, "more records than keys");
+        crew.meanwhile([&] {
+            const std::uint64_t least = cleared_before;
+            for (std::size_t i = 0; i < 10; ++i) {
+                const auto value = db.get(numbered("k", i)).value();
+                complaints.unless(!value || number_in(*value) >= least, "a cleared value came back");
             }
+            complaints.unless(db.len().value() <= 10, "more records than keys");
         });
         crew.join();
         CHECK(complaints.text() == "");
@@ -436,10 +447,11 @@ TEST_CASE("large values are written and read by several threads") {
 
 TEST_CASE("ValueRefs stay as they are while other threads overwrite, clear and drop") {
     on_every_store([](Emdb& db, const std::string&) {
-        std::atomic<bool> stop{false};
         Complaints complaints;
         auto names = db.open_namespace("names").value();
         names.insert("k", stamped("k", 0)).value();
+        const auto kept = *names.get_zerocopy("k").value();
+        std::vector<std::pair<emdb::ValueRef, std::string>> held;
         Crew crew;
         crew.add([&] {
             for (std::uint64_t i = 1; i < 1000; ++i) {
@@ -447,22 +459,19 @@ TEST_CASE("ValueRefs stay as they are while other threads overwrite, clear and d
                 if (i % 100 == 0) db.clear().value();
             }
             db.drop_namespace("names").value();
-            stop = true;
         });
-        crew.add([&] {
-            const auto kept = *names.get_zerocopy("k").value();
-            std::vector<std::pair<emdb::ValueRef, std::string>> held;
-            while (!stop) {
-                if (auto ref = db.get_zerocopy("k").value()) {
-                    complaints.unless(stamp_of("k", ref->as_string_view()).has_value(),
-                                      "a value that nobody wrote under this key");
-                    if (held.size() < 100) held.emplace_back(*ref, ref->to_string());
-                }
-            }
-            for (const auto& [ref, text] : held) complaints.unless(ref == text, "a held value changed");
-            complaints.unless(kept == stamped("k", 0), "a dropped namespace's held value changed");
+        crew.meanwhile([&] {
+            auto ref = db.get_zerocopy("k").value();
+            if (!ref) return;
+            complaints.unless(stamp_of("k", ref->as_string_view()).has_value(),
+                              "a value that nobody wrote under this key");
+            if (held.size() < 100) held.emplace_back(*ref, ref->to_string());
+            const auto& [before, text] = held[held.size() / 2];
+            complaints.unless(before == text, "a held value changed");
         });
         crew.join();
+        for (const auto& [ref, text] : held) CHECK(ref == text);
+        CHECK(kept == stamped("k", 0));
         CHECK(complaints.text() == "");
     });
 }

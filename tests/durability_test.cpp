@@ -34,7 +34,8 @@ using emdb::Namespace;
 using emdb::Result;
 
 // "success", or the name of the error's code.
-template <class T> std::string outcome(const Result<T>& result) {
+template <class T>
+std::string outcome(const Result<T>& result) {
     return result ? "success" : emdb::to_string(result.error().code());
 }
 

@@ -34,13 +34,14 @@ using emdb::Record;
 using emdb::Result;
 
 // "success", or the name of the error's code.
-template <class T> std::string outcome(const Result<T>& result) {
+template <class T>
+std::string outcome(const Result<T>& result) {
     return result ? "success" : emdb::to_string(result.error().code());
 }
 
 // A database that can be closed and opened again, in one of the ways to append. In memory there is nothing to reopen.
 class Store {
-  public:
+public:
     enum class Kind { in_memory, automatic, pwrite };
 
     explicit Store(Kind kind) : kind_(kind), db_(open()) {}
@@ -54,7 +55,7 @@ class Store {
         db_ = open();
     }
 
-  private:
+private:
     Emdb open() {
         if (kind_ == Kind::in_memory) return Emdb::open_in_memory();
         const AppendMode mode = kind_ == Kind::pwrite ? AppendMode::pwrite : AppendMode::automatic;
@@ -69,7 +70,8 @@ class Store {
 constexpr Store::Kind every_kind[] = {Store::Kind::in_memory, Store::Kind::automatic, Store::Kind::pwrite};
 
 // Runs a piece of specification on each kind of store.
-template <class F> void on_every_store(F&& specification) {
+template <class F>
+void on_every_store(F&& specification) {
     for (const Store::Kind kind : every_kind) {
         CAPTURE(static_cast<int>(kind));
         Store store(kind);
@@ -92,12 +94,13 @@ std::string patterned(std::size_t size, std::uint32_t seed) {
 
 // make(0) ... make(count - 1), made as they are walked: a range that can be walked only once and counts how often it is
 // begun, as an input stream would.
-template <class F> class Generated {
-  public:
+template <class F>
+class Generated {
+public:
     Generated(std::size_t count, F make) : count_(count), make_(std::move(make)) {}
 
     class iterator {
-      public:
+    public:
         using iterator_concept = std::input_iterator_tag;
         using value_type = std::invoke_result_t<F&, std::size_t>;
         using difference_type = std::ptrdiff_t;
@@ -111,7 +114,7 @@ template <class F> class Generated {
         void operator++(int) { ++*this; }
         bool operator==(std::default_sentinel_t) const { return range_->next_ == range_->count_; }
 
-      private:
+    private:
         Generated* range_;
     };
 
@@ -122,7 +125,7 @@ template <class F> class Generated {
     std::default_sentinel_t end() const { return {}; }
     int begun() const { return begun_; }
 
-  private:
+private:
     std::size_t count_;
     F make_;
     std::size_t next_ = 0;

@@ -495,6 +495,21 @@ TEST_CASE("simulated disk: a lock belongs to one open file and ends with it") {
     CHECK(second->try_lock().value());
 }
 
+TEST_CASE("simulated disk: readers share a lock that writers do not get") {
+    SimulatedDisk disk;
+    auto writer = durable_file(disk, "");
+    auto first = open(disk, path, OpenMode::read_only);
+    auto second = open(disk, path, OpenMode::read_only);
+    CHECK(first->try_lock().value());
+    CHECK(second->try_lock().value());
+    CHECK(writer->is_locked_by_other().value());
+    CHECK_FALSE(writer->try_lock().value());
+    first.reset();
+    CHECK_FALSE(writer->try_lock().value());
+    second.reset();
+    CHECK(writer->try_lock().value());
+}
+
 TEST_CASE("simulated disk: names, kinds and identities") {
     SimulatedDisk disk;
     auto& files = disk.files();
@@ -550,6 +565,26 @@ TEST_CASE("simulated disk: breaches of the contract are refused and remembered")
     CHECK_FALSE(plain->map_read_only(0, 4));
     CHECK(plain->map_read_only(0, 3));
     CHECK(other.violations().size() == 2);
+}
+
+TEST_CASE("simulated disk: a killed process leaves the page cache, loses its locks, and can do no more") {
+    SimulatedDisk disk(quiet());
+    const auto before = durable_file(disk, "abc");
+    CHECK(before->try_lock().value());
+    before->write_at(0, bytes("x")).value();
+    disk.kill_process_at(disk.operation_count() + 2);
+    before->write_at(1, bytes("y")).value();
+    CHECK_FALSE(before->sync());
+    CHECK_FALSE(disk.process_is_alive());
+    CHECK_FALSE(before->write_at(2, bytes("z")));
+    CHECK_FALSE(disk.files().remove(path));
+    disk.start_process();
+    CHECK_FALSE(before->write_at(2, bytes("z")));
+    const auto after = open(disk, path);
+    CHECK(read_all(*after) == "xyc");
+    CHECK(after->try_lock().value());
+    disk.cut_power();
+    CHECK(disk.crashed().nothing_survived().files.at(path).bytes() == "abc");  // it died before its sync did anything
 }
 
 TEST_CASE("simulated disk: damage reaches the medium and the cache") {

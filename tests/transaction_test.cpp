@@ -28,7 +28,8 @@ using emdb::Result;
 using emdb::Transaction;
 
 // "success", or the name of the error's code.
-template <class T> std::string outcome(const Result<T>& result) {
+template <class T>
+std::string outcome(const Result<T>& result) {
     return result ? "success" : emdb::to_string(result.error().code());
 }
 
@@ -408,7 +409,8 @@ namespace {
 
 // Runs reader functions in threads of their own while the writer runs here, then reports how many readings were wrong.
 // Each reader is called over and over, returns whether what it saw was right, and sees at least one round.
-template <class Writer, class... Readers> std::size_t wrong_readings(Writer&& write, Readers&&... readers) {
+template <class Writer, class... Readers>
+std::size_t wrong_readings(Writer&& write, Readers&&... readers) {
     std::atomic<bool> stop{false};
     std::atomic<std::size_t> wrong{0};
     std::atomic<std::size_t> started{0};

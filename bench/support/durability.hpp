@@ -103,36 +103,61 @@ inline void measure_flushes(Context& context) {
 
 /// What sharing syncs among threads gains.
 inline void measure_group(Context& context) {
-    if (!context.with_emdb()) return;
+    using emdb::FlushPolicy;
     const Workload& work = context.work;
     const std::size_t per_block = context.options.smoke ? 40 : 200;
-    emdb::Emdb each = create_database(context.folder / "each.emdb", emdb::FlushPolicy::on_each_flush());
-    emdb::Emdb group = create_database(context.folder / "group.emdb", emdb::FlushPolicy::group());
-    emdb::Emdb through = create_database(context.folder / "through.emdb", emdb::FlushPolicy::write_through());
+    BareGroupFile bare(context.folder / "bare_group", 64 * mebibyte, context.overhead);
+    std::optional<emdb::Emdb> each, group, through;
+    if (context.with_emdb()) {
+        each = create_database(context.folder / "each.emdb", FlushPolicy::on_each_flush());
+        group = create_database(context.folder / "group.emdb", FlushPolicy::group());
+        through = create_database(context.folder / "through.emdb", FlushPolicy::write_through());
+    }
     std::atomic<std::size_t> next = 0;
-    const auto run = [&](emdb::Emdb& database, std::size_t threads, bool flush) {
-        const std::size_t count = threads == 1 ? per_block : per_block * 4;
-        const double cost = time_threads(threads, count, 1, [&](std::size_t) {
-            const std::size_t i = next.fetch_add(1, std::memory_order_relaxed) % work.records();
-            check(database.insert(work.pairs()[i].first, work.pairs()[i].second));
-            if (flush) check(database.flush());
-        });
-        return cost / 1000;
-    };
     Rounds rounds;
-    rounds.add("one", [&] { return run(each, 1, true); });
-    rounds.add("group 8", [&] { return run(group, 8, true); });
-    rounds.add("each 8", [&] { return run(each, 8, true); });
-    rounds.add("group 1", [&] { return run(group, 1, true); });
-    rounds.add("through 1", [&] { return run(through, 1, false); });
-    rounds.add("through 8", [&] { return run(through, 8, false); });
+    const auto contest = [&](const char* name, std::size_t threads, auto write) {
+        rounds.add(name, [&, threads, write] {
+            const std::size_t count = threads == 1 ? per_block : per_block * 4;
+            const double cost = time_threads(threads, count, 1, [&](std::size_t) {
+                const std::size_t i = next.fetch_add(1, std::memory_order_relaxed) % work.records();
+                write(work.pairs()[i].first, work.pairs()[i].second);
+            });
+            return cost / 1000;
+        });
+    };
+    const auto insert_and_flush = [](emdb::Emdb& database) {
+        return [&database](emdb::Bytes key, emdb::Bytes value) {
+            check(database.insert(key, value));
+            check(database.flush());
+        };
+    };
+    const auto append = [&bare](emdb::Bytes key, emdb::Bytes value) { bare.append(key, value); };
+    if (context.with_emdb()) {
+        const auto insert = [&](emdb::Bytes key, emdb::Bytes value) { check(through->insert(key, value)); };
+        contest("one", 1, insert_and_flush(*each));
+        contest("group 8", 8, insert_and_flush(*group));
+        contest("each 8", 8, insert_and_flush(*each));
+        contest("group 1", 1, insert_and_flush(*group));
+        contest("through 1", 1, insert);
+        contest("through 8", 8, insert);
+    }
+    contest("bare 1", 1, append);
+    contest("bare 8", 8, append);
     rounds.run(context.options.rounds);
 
     const auto throughput = [&](const char* id, const char* what, const char* name, Bar bar) {
         context.add({id, what, "us", "each, 1 thread", rounds["one"], rounds[name],
                      pairwise(rounds["one"], rounds[name]), bar});
     };
+    const Samples bare_gain = pairwise(rounds["bare 1"], rounds["bare 8"]);
     throughput("group", "insert + flush, group, 8 threads", "group 8", Bar::ratio_at_least(3));
+    context.add({"group_bare",
+                 "gain of 8 threads over 1 under group",
+                 "x",
+                 "bare group commit",
+                 bare_gain,
+                 pairwise(rounds["group 1"], rounds["group 8"]),
+                 {}});
     throughput("each_8", "insert + flush, on_each_flush, 8 threads", "each 8", Bar::none());
     throughput("group_1", "insert + flush, group, 1 thread", "group 1", Bar::none());
     throughput("write_through_1", "insert, write_through, 1 thread", "through 1", Bar::none());

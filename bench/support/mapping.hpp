@@ -39,6 +39,13 @@ class FileDescriptor {
     int number_;
 };
 
+/// Waits until the file system has written what it holds back, so that one contestant's leftovers, such as the journal
+/// entries for a file that was removed, are not paid for by the next.
+inline void settle(const std::filesystem::path& folder) {
+    const FileDescriptor directory(folder, O_RDONLY | O_DIRECTORY);
+    if (syncfs(directory.number()) != 0) fail_with_errno("cannot sync the file system of " + folder.string());
+}
+
 class Mapping {
   public:
     /// A shared map of the first `size` bytes of a file.

@@ -99,8 +99,8 @@ inline double time_get_zerocopy(const emdb::Emdb& database, const std::vector<em
 }
 
 /// Lookups of which each asks for a key that depends on the value before it (by nothing, but the processor can't know),
-/// so that none can begin before the last has ended. Without this a processor works on two or three lookups at once; how
-/// many depends on how few instructions one of them has.
+/// so that none can begin before the last has ended. Without this a processor works on two or three lookups at once;
+/// how many depends on how few instructions one of them has.
 template <class GetInto> double time_chain(const std::vector<emdb::Bytes>& keys, GetInto&& get_into) {
     std::string value(1, '\0');
     std::size_t nothing = 0;
@@ -164,7 +164,7 @@ inline void add_emdb_reads(Rounds& rounds, const emdb::Emdb& database, const Wor
     rounds.add("emdb get_zerocopy", [&] { return time_get_zerocopy(database, work.present()); });
 }
 
-/// The bare probe over emdb's own file, if its records can be found there: tells what the file does from what code does.
+/// The bare probe over emdb's own file, if its records can be found there: tells effects of the file from others.
 inline std::unique_ptr<BareProbe> probe_over(const std::filesystem::path& path, const Workload& work) {
     const FileDescriptor file(path, O_RDONLY);
     const Mapping map(file, std::filesystem::file_size(path), PROT_READ);

@@ -109,8 +109,23 @@ template <class F> double time_each(std::size_t count, F&& f) {
     return nanoseconds(Clock::now() - start) / as_double(count);
 }
 
-/// The same by several threads, which take `chunk` operations at a time until none is left, so that all of them end
-/// together: wall-clock nanoseconds from their release to the end of the last one, for each operation of all threads.
+struct Cost {
+    double wall = 0;
+    double processor = 0;
+};
+
+/// Nanoseconds by both clocks for each of `count` operations that f() does. Far apart, they tell that f waited, for the
+/// disk or for a busy processor.
+template <class F> Cost time_whole(std::size_t count, F&& f) {
+    const Clock::time_point wall = Clock::now();
+    const double processor = thread_nanoseconds();
+    f();
+    const double processor_used = thread_nanoseconds() - processor;
+    return {nanoseconds(Clock::now() - wall) / as_double(count), processor_used / as_double(count)};
+}
+
+/// Does f(i) `count` times by several threads, which take `chunk` operations at a time until none is left, so that they
+/// end together: wall-clock nanoseconds from their release to the end of the last one, for each operation of all threads.
 /// Starting and joining the threads is not in it.
 template <class F> double time_threads(std::size_t threads, std::size_t count, std::size_t chunk, F&& f) {
     std::atomic<std::size_t> next = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -15,15 +16,14 @@
 
 namespace bench {
 
-/// Nanoseconds a record for `write(database)` into a new database. Closing it, which syncs, is not counted.
-template <class Write> double time_load(const Context& context, emdb::AppendMode mode, Write&& write) {
+/// `write(database)` into a new database, for a record. Closing it, which syncs, is not counted.
+template <class Write> Cost time_load(const Context& context, emdb::AppendMode mode, Write&& write) {
     const std::filesystem::path path = context.folder / "load.emdb";
-    double cost = 0;
+    Cost cost;
+    settle(context.folder);
     {
         emdb::Emdb database = create_database(path, emdb::FlushPolicy::on_each_flush(), mode);
-        const Clock::time_point start = Clock::now();
-        write(database);
-        cost = nanoseconds(Clock::now() - start) / as_double(context.work.records());
+        cost = time_whole(context.work.records(), [&] { write(database); });
         if (database.len().value() != context.work.records()) throw std::runtime_error("a load lost records");
         check(database.close());
     }
@@ -41,35 +41,42 @@ inline void insert_in_thousands(emdb::Emdb& database, const Workload& work) {
 inline void measure_writes(Context& context) {
     const Workload& work = context.work;
     Rounds rounds;
-    rounds.add("append", [&] {
-        const double cost = append_mapped(context.folder / "append", work, context.overhead);
+    std::map<std::string, Samples> processor;
+    const auto contest = [&](const std::string& name, auto load) {
+        rounds.add(name, [&processor, name, load] {
+            const Cost cost = load();
+            processor[name].push_back(cost.processor);
+            return cost.wall;
+        });
+    };
+    contest("append", [&] {
+        settle(context.folder);
+        const Cost cost = append_mapped(context.folder / "append", work, context.overhead);
         std::filesystem::remove(context.folder / "append");
         return cost;
     });
     if (context.with_emdb()) {
-        rounds.add("insert", [&] {
-            return time_load(context, emdb::AppendMode::automatic,
-                             [&](emdb::Emdb& database) { insert_all(database, work); });
-        });
-        rounds.add("insert_many", [&] {
-            return time_load(context, emdb::AppendMode::automatic,
-                             [&](emdb::Emdb& database) { insert_in_thousands(database, work); });
-        });
+        using emdb::AppendMode;
+        const auto insert = [&work](emdb::Emdb& database) { insert_all(database, work); };
+        const auto insert_many = [&work](emdb::Emdb& database) { insert_in_thousands(database, work); };
+        contest("insert", [&, insert] { return time_load(context, AppendMode::automatic, insert); });
+        contest("insert_many", [&, insert_many] { return time_load(context, AppendMode::automatic, insert_many); });
         if (context.wants("insert_pwrite")) {
-            rounds.add("insert_pwrite", [&] {
-                return time_load(context, emdb::AppendMode::pwrite,
-                                 [&](emdb::Emdb& database) { insert_all(database, work); });
-            });
+            contest("insert_pwrite", [&, insert] { return time_load(context, AppendMode::pwrite, insert); });
         }
     }
     rounds.run(context.options.rounds);
 
-    context.add({"insert", "insert, no flush", "ns", "bare mapped append", rounds["append"], rounds["insert"],
-                 pairwise(rounds["insert"], rounds["append"]), Bar::ratio_at_most(2.5)});
-    context.add({"insert_many", "insert_many, 1000 a call, per record", "ns", "insert", rounds["insert"],
-                 rounds["insert_many"], pairwise(rounds["insert_many"], rounds["insert"]), Bar::ratio_at_most(0.8)});
-    context.add({"insert_pwrite", "insert, no flush, AppendMode::pwrite", "ns", "insert", rounds["insert"],
-                 rounds["insert_pwrite"], pairwise(rounds["insert_pwrite"], rounds["insert"])});
+    const auto compare = [&](const char* id, const char* what, const char* reference, const char* reference_name,
+                             Bar bar) {
+        context.add({id, what, "ns", reference_name, rounds[reference], rounds[id],
+                     pairwise(rounds[id], rounds[reference]), bar,
+                     "processor time: " + three_digits(median(processor[id])) + "; " + reference_name + ": " +
+                         three_digits(median(processor[reference]))});
+    };
+    compare("insert", "insert, no flush", "append", "bare mapped append", Bar::ratio_at_most(2.5));
+    compare("insert_many", "insert_many, 1000 a call, per record", "insert", "insert", Bar::ratio_at_most(0.8));
+    compare("insert_pwrite", "insert, no flush, AppendMode::pwrite", "insert", "insert", Bar::none());
 }
 
 /// Nanoseconds a record for iterating over everything.

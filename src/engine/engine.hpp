@@ -196,15 +196,14 @@ private:
     Error stopped_error() const;
     Error damaged_error(std::uint64_t offset) const;
     Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
+    Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
     /// `any` also finds records that have expired.
     enum class Wanted : std::uint8_t { live, any };
     template <Wanted wanted = Wanted::live, class Take>
     Result<bool> read(const KeyspaceState& keyspace, Bytes key, Take&& take) const;
     Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
-    Result<std::size_t> locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
-                                    std::span<std::uint64_t> offsets) const;
-    Result<std::size_t> try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
-                                        std::span<std::uint64_t> offsets) const;
+    void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 
     /// A reference on the current generation, for what outlasts a pin.
     GenerationRef reference() const noexcept {

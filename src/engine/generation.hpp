@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "index/pins.hpp"
+#include "index/thread_slot.hpp"
 #include "journal/flusher.hpp"
 #include "journal/header.hpp"
 #include "journal/journal.hpp"
@@ -41,7 +41,7 @@ public:
 
     /// A reference on the caller's stripe, which is returned for release(). The caller holds a pin or another reference.
     std::uint32_t acquire() noexcept {
-        const std::uint32_t stripe = thread_stripe() % stripe_count;
+        const std::uint32_t stripe = thread_slot() % stripe_count;
         acquire(stripe);
         return stripe;
     }

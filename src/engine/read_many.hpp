@@ -15,13 +15,9 @@
 
 namespace emdb::detail {
 
-// offsets[i] becomes the offset of keys[i]'s frame, 0 if there is none. Where several slots share the key's hash bits the frames
-// are compared here; a single one is left to the caller to compare.
-Result<std::size_t> Engine::try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
-                                            std::span<std::uint64_t> offsets) const {
+// offsets[i] becomes the offset of the frame that has the hash bits of keys[i], 0 if there is none.
+void Engine::try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const {
     constexpr std::size_t group = 64;
-    std::size_t found_count = 0;
-    Candidates found;
     for (std::size_t start = 0; start < keys.size(); start += group) {
         const std::size_t count = (std::min)(group, keys.size() - start);
         std::array<std::uint64_t, group> hashes;
@@ -32,37 +28,22 @@ Result<std::size_t> Engine::try_locate_many(const KeyspaceState& keyspace, std::
             keyspace.index.prefetch(KeyHash(hashes[i]));
         }
         for (std::size_t i = 0; i < count; ++i) {
-            keyspace.index.find(KeyHash(hashes[i]), found);
-            std::uint64_t offset = found.size() == 0 ? 0 : found[0];
-            if (found.size() > 1) [[unlikely]] {
-                offset = 0;
-                for (std::size_t c = 0; c < found.size(); ++c) {
-                    FrameView frame;
-                    const Match matched = match(found[c], keys[start + i], frame, false);
-                    if (matched == Match::damaged) return damaged_error(found[c]);
-                    if (matched == Match::yes) offset = found[c];
-                }
-            }
+            const std::uint64_t offset = keyspace.index.find(KeyHash(hashes[i]));
             offsets[start + i] = offset;
-            if (offset != 0) {
-                ++found_count;
-                prefetch_frame(generation_->journal().address(offset));
-            }
+            if (offset != 0) prefetch_frame(generation_->journal().address(offset));
         }
     }
-    return found_count;
 }
 
-Result<std::size_t> Engine::locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
-                                        std::span<std::uint64_t> offsets) const {
+void Engine::locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const {
     for (int attempt = 0; attempt < 8; ++attempt) {
         const std::uint64_t before = commits_.load(std::memory_order_acquire);
-        auto located = try_locate_many(keyspace, keys, offsets);
+        try_locate_many(keyspace, keys, offsets);
         // The look-ups end with acquire loads, so this one comes after them.
-        if (before % 2 == 0 && commits_.load(std::memory_order_relaxed) == before) return located;
+        if (before % 2 == 0 && commits_.load(std::memory_order_relaxed) == before) return;
     }
     const std::lock_guard lock(publishing_);
-    return try_locate_many(keyspace, keys, offsets);
+    try_locate_many(keyspace, keys, offsets);
 }
 
 Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
@@ -76,8 +57,7 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
 
     // A reference instead of a pin: the visitor is the user's code.
     const GenerationRef generation = reference();
-    auto located = locate_many(keyspace, keys, offsets);
-    if (!located) return located;
+    locate_many(keyspace, keys, offsets);
     const Journal& journal = generation->journal();
     constexpr std::size_t ahead = 8;
     ExpiryMoment moment(clock_);
@@ -88,7 +68,13 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
         }
         FrameView frame;
         Match matched = offsets[i] == 0 ? Match::no : match(offsets[i], keys[i], frame, verify_reads_);
-        if (matched == Match::damaged) return damaged_error(offsets[i]);
+        if (offsets[i] != 0 && matched != Match::yes) [[unlikely]] {
+            // Two keys with 54 equal bits of a keyed hash, or damage. What is found now may be younger than the other values.
+            std::uint64_t damaged = 0;
+            const Pins::Pin pin(*pins_);
+            matched = match_any(keyspace, hash_of(keys[i]), keys[i], frame, damaged);
+            if (matched == Match::damaged) return damaged_error(damaged);
+        }
         if (matched == Match::yes && moment.has_expired(frame)) matched = Match::no;
         if (matched == Match::yes) ++found;
         visit(i, matched == Match::yes ? MaybeView(frame.value.as_string_view()) : std::nullopt);

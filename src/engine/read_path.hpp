@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/engine.hpp"
 
@@ -46,18 +47,33 @@ Result<bool> Engine::read(const KeyspaceState& keyspace, Bytes key, Take&& take)
     if (!usable(keyspace)) [[unlikely]] return why_unusable(keyspace);
     const KeyHash hash = hash_of(key);
     const Pins::Pin pin(*pins_);
-    Candidates found;
-    keyspace.index.find(hash, found);
-    for (std::size_t i = 0; i < found.size(); ++i) {
-        FrameView frame;
-        const Match matched = match(found[i], key, frame, verify_reads_);
-        if (matched == Match::damaged) [[unlikely]] return damaged_error(found[i]);
-        if (matched == Match::no) continue;
-        if (wanted == Wanted::live && clock_.has_expired(frame)) return false;
-        take(static_cast<const FrameView&>(frame));
-        return true;
+    const std::uint64_t offset = keyspace.index.find(hash);
+    if (offset == 0) return false;
+    FrameView frame;
+    Match matched = match(offset, key, frame, verify_reads_);
+    if (matched != Match::yes) [[unlikely]] {
+        std::uint64_t damaged = 0;
+        matched = match_any(keyspace, hash, key, frame, damaged);
+        if (matched == Match::damaged) return damaged_error(damaged);
+        if (matched == Match::no) return false;
     }
-    return false;
+    if (wanted == Wanted::live && clock_.has_expired(frame)) return false;
+    take(static_cast<const FrameView&>(frame));
+    return true;
+}
+
+// The rare case: the first slot with the key's hash bits is not, or not certainly, the key's. Under the caller's pin.
+Engine::Match Engine::match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame,
+                                std::uint64_t& damaged) const {
+    std::vector<std::uint64_t> offsets;
+    keyspace.index.find_all(hash, offsets);
+    damaged = 0;
+    for (const std::uint64_t offset : offsets) {
+        const Match matched = match(offset, key, frame, verify_reads_);
+        if (matched == Match::yes) return Match::yes;
+        if (matched == Match::damaged) damaged = offset;
+    }
+    return damaged != 0 ? Match::damaged : Match::no;
 }
 
 Result<MaybeValue> Engine::get(const KeyspaceState& keyspace, Bytes key) const {

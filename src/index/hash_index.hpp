@@ -28,30 +28,6 @@
 
 namespace emdb::detail {
 
-/// Offsets whose hash bits are a key's: nearly always none or one.
-class Candidates {
-public:
-    void add(std::uint64_t offset) {
-        if (count_ < few_.size()) {
-            few_[count_] = offset;
-        } else {
-            many_.push_back(offset);
-        }
-        ++count_;
-    }
-    void clear() noexcept {
-        count_ = 0;
-        many_.clear();
-    }
-    std::size_t size() const noexcept { return count_; }
-    std::uint64_t operator[](std::size_t i) const noexcept { return i < few_.size() ? few_[i] : many_[i - few_.size()]; }
-
-private:
-    std::array<std::uint64_t, 4> few_;
-    std::size_t count_ = 0;
-    std::vector<std::uint64_t> many_;
-};
-
 /// What a shard's records add up to.
 struct RecordTotals {
     std::uint64_t records = 0;
@@ -81,23 +57,31 @@ public:
         if (table != nullptr) __builtin_prefetch(&table->bucket(table->home(hash.position())));
     }
 
+    /// The first offset that may be the key's, 0 if there is none; nearly always the only one. See find_all.
+    std::uint64_t find(KeyHash hash) const {
+        std::uint64_t offset = 0;
+        look(hash, [&](const HashTable* table) {
+            offset = 0;
+            if (table == nullptr) return;
+            table->for_each_match(hash.position(), hash.tag(), [&](std::uint32_t, std::size_t, std::uint64_t slot) {
+                offset = slot & offset_mask;
+                return false;
+            });
+        });
+        return offset;
+    }
+
     /// All offsets that may be the key's, as they were at one moment.
-    void find(KeyHash hash, Candidates& found) const {
-        const Shard* shards = shards_.load(std::memory_order_acquire);
-        found.clear();
-        if (shards == nullptr) return;
-        const Shard& shard = shards[hash.shard()];
-        for (;;) {
-            const std::uint64_t before = shard.wait_until_even();
-            if (const HashTable* table = shard.table_for(hash.position())) {
-                table->for_each_match(hash.position(), hash.tag(), [&](std::uint32_t, std::size_t, std::uint64_t slot) {
-                    found.add(slot & offset_mask);
-                    return true;
-                });
-            }
-            if (shard.sequence.load(std::memory_order_relaxed) == before) return;
-            found.clear();
-        }
+    void find_all(KeyHash hash, std::vector<std::uint64_t>& offsets) const {
+        offsets.clear();
+        look(hash, [&](const HashTable* table) {
+            offsets.clear();
+            if (table == nullptr) return;
+            table->for_each_match(hash.position(), hash.tag(), [&](std::uint32_t, std::size_t, std::uint64_t slot) {
+                offsets.push_back(slot & offset_mask);
+                return true;
+            });
+        });
     }
 
     /// A place between two keys in the order of shards and hash positions; stays right when tables grow.
@@ -247,6 +231,19 @@ public:
     }
 
 private:
+    // Calls inspect(table) for the table of the hash, which may be null, and again if a writer got in between; the last call counts.
+    template <class Inspect>
+    void look(KeyHash hash, Inspect&& inspect) const {
+        const Shard* shards = shards_.load(std::memory_order_acquire);
+        if (shards == nullptr) return;
+        const Shard& shard = shards[hash.shard()];
+        for (;;) {
+            const std::uint64_t before = shard.wait_until_even();
+            inspect(shard.table_for(hash.position()));
+            if (shard.sequence.load(std::memory_order_relaxed) == before) [[likely]] return;
+        }
+    }
+
     static constexpr std::uint64_t positions_end = std::uint64_t{1} << 32;
     static constexpr std::uint32_t buckets_per_step = 64;
 
@@ -261,9 +258,13 @@ private:
         std::atomic<std::uint64_t> frame_bytes{0};
 
         std::uint64_t wait_until_even() const noexcept {
+            const std::uint64_t now = sequence.load(std::memory_order_acquire);
+            return (now & 1) == 0 ? now : wait_out_change();
+        }
+        std::uint64_t wait_out_change() const noexcept {
             for (int spin = 0; spin < 128; ++spin) {
                 const std::uint64_t now = sequence.load(std::memory_order_acquire);
-                if ((now & 1) == 0) [[likely]] return now;
+                if ((now & 1) == 0) return now;
             }
             waiting.fetch_add(1, std::memory_order_seq_cst);
             std::uint64_t now = sequence.load(std::memory_order_seq_cst);
@@ -352,13 +353,22 @@ private:
         delete[] shards;
     }
 
-    // Tables grow by 28 %: an index of any size then stays between 15.2 and 19.5 bytes a key, and each key is moved, in
-    // memory order, about 3.6 times in its life.
+    // Tables grow by 28 %: a shard then has between 15.2 and 19.5 bytes a key, and each key is moved, in memory order, about 3.6
+    // times in its life. Each shard starts from another size, so that they do not all grow at the same time: the index as a
+    // whole stays near 17.3 bytes a key.
+    static std::uint64_t grown(std::uint64_t buckets, std::size_t shard_number) noexcept {
+        constexpr std::uint64_t first_step_end = 16;
+        if (buckets < first_step_end / 2) return buckets == 0 ? 1 : buckets * 2;
+        if (buckets < first_step_end) return first_step_end + shard_number * first_step_end * 28 / (100 * shard_count);
+        return buckets * 128 / 100;
+    }
+
     bool grow(Shard& shard, std::uint64_t wanted, bool at_once) {
         HashTable* table = shard.table.load(std::memory_order_relaxed);
         const std::uint64_t old_buckets = table == nullptr ? 0 : table->bucket_count();
-        std::uint64_t buckets = old_buckets < 16 ? old_buckets * 2 : old_buckets * 128 / 100;
-        while (capacity(buckets) < wanted) buckets += buckets / 8 + 1;
+        const auto shard_number = static_cast<std::size_t>(&shard - shards_.load(std::memory_order_relaxed));
+        std::uint64_t buckets = grown(old_buckets, shard_number);
+        while (capacity(buckets) < wanted) buckets = grown(buckets, shard_number);
         if (buckets > UINT32_MAX) return false;
         pins_->reserve(2);
         HashTable* larger = HashTable::create(static_cast<std::uint32_t>(buckets));

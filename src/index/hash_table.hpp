@@ -6,8 +6,8 @@
 // larger table needs. Buckets are in hash order (the bucket is position * bucket_count / 2^32), so that
 //   - growing by any factor streams from the old table to the new one, and can stop and go on at any bucket;
 //   - an iterator's place is a hash position, which stays right however the table grows.
-// A key whose home bucket is full lies in a following one (cyclically), and its home counts it as displaced: a lookup that
-// finds zero displaced keys is over after one cache line, and removal needs no tombstones.
+// A key whose home bucket is full lies in a following one (cyclically). Its home counts it as displaced and remembers four bits of
+// its tag in a filter: nearly every lookup is over after one cache line, and removal needs no tombstones.
 
 #include <atomic>
 #include <bit>
@@ -49,6 +49,8 @@ constexpr std::size_t slots_per_bucket = 5;
 struct alignas(64) Bucket {
     std::atomic<std::uint64_t> slot[slots_per_bucket];
     std::atomic<std::uint32_t> position[slots_per_bucket];
+    /// Low 16 bits: how many keys are displaced, 65,535 meaning that many or more. High 16 bits: a bit for each value that the
+    /// last four bits of a displaced key's tag have had.
     std::atomic<std::uint32_t> displaced;
 };
 static_assert(sizeof(Bucket) == 64);
@@ -89,7 +91,7 @@ public:
                 if (bucket.slot[i].load(std::memory_order_relaxed) != 0) continue;
                 bucket.position[i].store(position, std::memory_order_release);
                 bucket.slot[i].store(slot, std::memory_order_release);
-                if (b != first) add_displaced(first, 1);
+                if (b != first) count_displaced(buckets_[first], static_cast<std::uint16_t>(slot >> 48));
                 return;
             }
         }
@@ -99,11 +101,11 @@ public:
         Bucket& bucket = buckets_[index];
         const std::uint32_t first = home(bucket.position[slot].load(std::memory_order_relaxed));
         bucket.slot[slot].store(0, std::memory_order_release);
-        if (index != first) add_displaced(first, static_cast<std::uint32_t>(-1));
+        if (index != first) uncount_displaced(buckets_[first]);
     }
 
-    /// Calls f(bucket index, slot index, slot) for every slot with this position and tag, until f returns false. Safe for readers
-    /// as for_each_at_home.
+    /// Calls f(bucket index, slot index, slot) for every slot with this position and tag, until f returns false. Safe for readers:
+    /// acquire loads, and never more than one round through the table whatever a concurrent writer does.
     template <class F>
     void for_each_match(std::uint32_t position, std::uint16_t tag, F&& f) const {
         const std::uint32_t first = home(position);
@@ -118,14 +120,15 @@ public:
             const std::uint64_t slot = own.slot[i].load(std::memory_order_acquire);
             if (slot != 0 && slot >> 48 == tag && !f(first, i, slot)) return;
         }
-        if (own.displaced.load(std::memory_order_acquire) == 0) [[likely]] return;
-        for_each_at_home(first, [&](std::uint32_t b, std::size_t i, std::uint32_t at, std::uint64_t slot) {
-            return b == first || at != position || slot >> 48 != tag || f(b, i, slot);
+        const std::uint32_t displaced = own.displaced.load(std::memory_order_acquire);
+        if ((displaced & filter_bit(tag)) == 0) [[likely]] return;
+        for_each_displaced(first, displaced, [&](std::uint32_t b, std::size_t i, std::uint32_t at, std::uint64_t slot) {
+            return at != position || slot >> 48 != tag || f(b, i, slot);
         });
     }
 
     /// Calls f(bucket index, slot index, position, slot) for every slot whose home is `first`, until f returns false. Safe for
-    /// readers: acquire loads, and never more than one round through the table whatever a concurrent writer does.
+    /// readers as for_each_match.
     template <class F>
     void for_each_at_home(std::uint32_t first, F&& f) const {
         const Bucket& own = buckets_[first];
@@ -135,18 +138,7 @@ public:
             const std::uint32_t position = own.position[i].load(std::memory_order_acquire);
             if (home(position) == first && !f(first, i, position, slot)) return;
         }
-        std::uint32_t missing = own.displaced.load(std::memory_order_acquire);
-        for (std::uint32_t b = after(first); missing != 0 && b != first; b = after(b)) {
-            const Bucket& bucket = buckets_[b];
-            for (std::size_t i = 0; i < slots_per_bucket && missing != 0; ++i) {
-                const std::uint64_t slot = bucket.slot[i].load(std::memory_order_acquire);
-                if (slot == 0) continue;
-                const std::uint32_t position = bucket.position[i].load(std::memory_order_acquire);
-                if (home(position) != first) continue;
-                --missing;
-                if (!f(b, i, position, slot)) return;
-            }
-        }
+        for_each_displaced(first, own.displaced.load(std::memory_order_acquire), f);
     }
 
 private:
@@ -171,9 +163,37 @@ private:
         }
     }
 
-    void add_displaced(std::uint32_t index, std::uint32_t change) noexcept {
-        std::atomic<std::uint32_t>& displaced = buckets_[index].displaced;
-        displaced.store(displaced.load(std::memory_order_relaxed) + change, std::memory_order_release);
+    static constexpr std::uint32_t displaced_mask = 0xFFFF;
+
+    static constexpr std::uint32_t filter_bit(std::uint16_t tag) noexcept { return std::uint32_t{1} << (16 + tag % 16); }
+
+    static void count_displaced(Bucket& home, std::uint16_t tag) noexcept {
+        std::uint32_t word = home.displaced.load(std::memory_order_relaxed) | filter_bit(tag);
+        if ((word & displaced_mask) != displaced_mask) ++word;
+        home.displaced.store(word, std::memory_order_release);
+    }
+    static void uncount_displaced(Bucket& home) noexcept {
+        std::uint32_t word = home.displaced.load(std::memory_order_relaxed);
+        if ((word & displaced_mask) != displaced_mask) --word;
+        if ((word & displaced_mask) == 0) word = 0;
+        home.displaced.store(word, std::memory_order_release);
+    }
+
+    template <class F>
+    void for_each_displaced(std::uint32_t first, std::uint32_t displaced, F&& f) const {
+        std::uint32_t missing = displaced & displaced_mask;
+        if (missing == displaced_mask) missing = UINT32_MAX;
+        for (std::uint32_t b = after(first); missing != 0 && b != first; b = after(b)) {
+            const Bucket& bucket = buckets_[b];
+            for (std::size_t i = 0; i < slots_per_bucket && missing != 0; ++i) {
+                const std::uint64_t slot = bucket.slot[i].load(std::memory_order_acquire);
+                if (slot == 0) continue;
+                const std::uint32_t position = bucket.position[i].load(std::memory_order_acquire);
+                if (home(position) != first) continue;
+                --missing;
+                if (!f(b, i, position, slot)) return;
+            }
+        }
     }
 
     const std::uint32_t bucket_count_;

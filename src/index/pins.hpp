@@ -2,15 +2,20 @@
 // Pins: lets readers use shared structures without a lock, and frees those structures once no reader can hold them.
 //
 // A reader pins before it loads a pointer and unpins when it is done with what it points at. A writer first makes an object
-// unreachable, then retires it. Readers count themselves on a stripe of their thread's, under the parity of the current epoch;
-// the epoch moves on when nobody is left under the other parity. Two moves after an object was retired nobody can hold it:
+// unreachable, then retires it. Readers count themselves under the parity of the current epoch; the epoch moves on when nobody
+// is left under the other parity. Two moves after an object was retired nobody can hold it:
 //
 //   - pin: count up (A), load the pointer (B).   retire: unlink the pointer (C), later read the count as zero (D).
-//     All four are sequentially consistent, so if D does not see A, then B sees C.
+//     If D does not see A, then B sees C: either all four are sequentially consistent; or A is a plain store and a process-wide
+//     barrier (os/contract.hpp) runs between C and D, which has the same effect at the expense of D alone.
 //   - one move proves this for readers under one parity, the second for those under the other. A reader that loaded the epoch
 //     long before it counts up may count under either; D covers both.
 //
-// The same idea is known as SRCU in the Linux kernel. Pins are short: nobody pins across I/O, user code or another pin.
+// The plain store matters: an atomic read-modify-write would keep a processor from starting on the next read's cache misses before
+// this read's are over, and nearly double the cost of a read. Hence each thread has a slot of its own as long as there are any;
+// further threads share slots, with atomic counting. The idea of two counted parities is that of SRCU in the Linux kernel.
+//
+// Pins are short: nobody pins across I/O, user code or another pin.
 
 #include <array>
 #include <atomic>
@@ -19,20 +24,21 @@
 #include <mutex>
 #include <vector>
 
+#include "index/thread_slot.hpp"
+#include "os/contract.hpp"
+
 namespace emdb::detail {
 
-/// A small number that is this thread's own as far as possible; for choosing stripes.
-inline std::uint32_t thread_stripe() noexcept {
-    static std::atomic<std::uint32_t> next{0};
-    thread_local const std::uint32_t stripe = next.fetch_add(1, std::memory_order_relaxed);
-    return stripe;
-}
-
 class Pins {
+    struct alignas(64) Slot {
+        std::atomic<std::uint32_t> count[2] = {};
+        std::atomic<std::uint32_t> pins_while_pending{0};
+    };
+
 public:
     using Deleter = void (*)(void*) noexcept;
 
-    Pins() noexcept = default;
+    Pins() noexcept : plain_stores_(process_barrier_works()) {}
     Pins(const Pins&) = delete;
     Pins& operator=(const Pins&) = delete;
     /// Nobody is pinned any more.
@@ -43,22 +49,32 @@ public:
     /// Keeps everything reachable at its construction, or later, usable until its destruction. Pointers are loaded seq_cst.
     class Pin {
     public:
-        explicit Pin(Pins& pins) noexcept
-            : pins_(pins),
-              count_(pins.stripes_[thread_stripe() % stripe_count].count[pins.epoch_.load(std::memory_order_relaxed) & 1]) {
-            count_.fetch_add(1, std::memory_order_seq_cst);
+        explicit Pin(Pins& pins) noexcept : pins_(pins), slot_(pins.slots_[thread_slot()]), own_(pins.plain_stores_ && owns_thread_slot()) {
+            parity_ = static_cast<unsigned>(pins.epoch_.load(std::memory_order_relaxed) & 1);
+            if (own_) [[likely]] {
+                slot_.count[parity_].store(1, std::memory_order_relaxed);
+                std::atomic_signal_fence(std::memory_order_seq_cst);  // the compiler keeps the order, the barrier the processor
+            } else {
+                slot_.count[parity_].fetch_add(1, std::memory_order_seq_cst);
+            }
         }
         Pin(const Pin&) = delete;
         Pin& operator=(const Pin&) = delete;
         ~Pin() {
             // Release: what was read under the pin is read before the count goes down.
-            count_.fetch_sub(1, std::memory_order_release);
-            if (pins_.pending_.load(std::memory_order_relaxed)) [[unlikely]] pins_.reclaim();
+            if (own_) [[likely]] {
+                slot_.count[parity_].store(0, std::memory_order_release);
+            } else {
+                slot_.count[parity_].fetch_sub(1, std::memory_order_release);
+            }
+            if (pins_.pending_.load(std::memory_order_relaxed)) [[unlikely]] pins_.reclaim_sometimes(slot_);
         }
 
     private:
         Pins& pins_;
-        std::atomic<std::uint32_t>& count_;
+        Slot& slot_;
+        const bool own_;
+        unsigned parity_;
     };
 
     /// Room for `count` more retirements, so that they can't fail for want of memory.
@@ -80,21 +96,22 @@ public:
     }
 
 private:
-    static constexpr std::size_t stripe_count = 64;
-
-    struct alignas(64) Stripe {
-        std::atomic<std::uint32_t> count[2] = {};
-    };
     struct Retired {
         void* object;
         Deleter deleter;
         std::uint64_t epoch;
     };
 
+    // A reader that was stopped in the middle holds reclamation up for a while: not every unpin need find that out.
+    void reclaim_sometimes(Slot& slot) noexcept {
+        if (slot.pins_while_pending.fetch_add(1, std::memory_order_relaxed) % 64 == 0) reclaim();
+    }
+
     // Moves the epoch on as far as readers allow and frees what has waited for two moves. Never waits.
     void reclaim() noexcept {
         if (!mutex_.try_lock()) return;  // somebody else is at it
         const std::lock_guard lock(mutex_, std::adopt_lock);
+        if (plain_stores_) process_barrier();
         for (int move = 0; move < 2 && nobody_under(epoch_.load(std::memory_order_relaxed) + 1); ++move) {
             epoch_.store(epoch_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
         }
@@ -113,15 +130,16 @@ private:
     }
 
     bool nobody_under(std::uint64_t epoch) const noexcept {
-        for (const Stripe& stripe : stripes_) {
-            if (stripe.count[epoch & 1].load(std::memory_order_seq_cst) != 0) return false;
+        for (const Slot& slot : slots_) {
+            if (slot.count[epoch & 1].load(std::memory_order_seq_cst) != 0) return false;
         }
         return true;
     }
 
-    std::array<Stripe, stripe_count> stripes_;
+    std::array<Slot, thread_slot_count> slots_;
     alignas(64) std::atomic<std::uint64_t> epoch_{0};
     std::atomic<bool> pending_{false};
+    const bool plain_stores_;
     std::mutex mutex_;
     std::vector<Retired> retired_;
     std::size_t promised_ = 0;

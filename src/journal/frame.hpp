@@ -160,8 +160,28 @@ inline bool parse_any_frame(const std::byte* at, const std::byte* end, FrameView
 
 /// Takes the frame at `at` apart without touching a byte at or past `end`. False: no frame can be there.
 inline bool parse_frame(const std::byte* at, const std::byte* end, FrameView& frame) noexcept {
-    if (static_cast<std::size_t>(end - at) < frame_size_min) return false;
-    return parse_any_frame(at, end, frame);
+    const auto room = static_cast<std::uint64_t>(end - at);
+    if (room < 8) return room >= frame_size_min && parse_any_frame(at, end, frame);
+    // Nearly all frames: no flags, a key below 128 bytes, a value below 16 KiB.
+    const auto kind_and_flags = static_cast<std::uint8_t>(at[4]);
+    const auto key_size = static_cast<std::size_t>(at[5]);
+    const auto first = static_cast<std::size_t>(at[6]);
+    const bool two_bytes = first >= 0x80;
+    const std::size_t value_size = two_bytes ? (first & 0x7F) | static_cast<std::size_t>(at[7]) << 7 : first;
+    const std::size_t head_size = two_bytes ? 8 : 7;
+    const std::size_t size = head_size + key_size + value_size;
+    if (kind_and_flags == 0 || kind_and_flags > frame_kind_mask || key_size >= 0x80 || value_size >= 0x4000 || room < size ||
+        (two_bytes && value_size < 0x80)) [[unlikely]] {
+        return parse_any_frame(at, end, frame);
+    }
+    frame.start = at;
+    frame.kind_and_flags = kind_and_flags;
+    frame.namespace_id = 0;
+    frame.expiry_unix_ms = 0;
+    frame.size = size;
+    frame.key = Bytes(at + head_size, key_size);
+    frame.value = Bytes(at + head_size + key_size, value_size);
+    return true;
 }
 
 /// Whether the bytes of a parsed frame are those that were written at `offset` of the file that `seed` belongs to.

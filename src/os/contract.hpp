@@ -190,6 +190,12 @@ std::uint32_t fork_count() noexcept;
 /// Has fork_count() kept from now on (pthread_atfork; nothing on Windows). Idempotent.
 void watch_forks();
 
+/// A barrier that acts as a sequentially consistent fence in every running thread of the process, at a microsecond or so for the
+/// caller and nothing for the others (Linux membarrier, Windows FlushProcessWriteBuffers).
+void process_barrier() noexcept;
+/// Whether there is one; always the same answer. Otherwise process_barrier() does nothing.
+bool process_barrier_works() noexcept;
+
 /// Anonymous, zeroed, page-aligned memory for index tables; huge pages asked for where `size` makes it worth while. Null: out
 /// of memory.
 void* allocate_pages(std::size_t size) noexcept;

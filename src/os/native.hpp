@@ -7,6 +7,7 @@
 #include "os/posix_file.hpp"
 #include "os/posix_filesystem.hpp"
 #include "os/posix_environment.hpp"
+#include "os/posix_process_barrier.hpp"
 
 #include "os/windows_file.hpp"
 #include "os/windows_filesystem.hpp"

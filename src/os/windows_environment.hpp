@@ -107,6 +107,10 @@ std::uint32_t fork_count() noexcept {
 void watch_forks() {}
 
 /// Large pages need a privilege that ordinary users lack, so they are not asked for.
+void process_barrier() noexcept { ::FlushProcessWriteBuffers(); }
+
+bool process_barrier_works() noexcept { return true; }
+
 void* allocate_pages(std::size_t size) noexcept {
     return VirtualAlloc(nullptr, (std::max)(size, std::size_t{1}), MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 }

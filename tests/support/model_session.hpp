@@ -59,8 +59,8 @@ T expect(emdb::Result<T> result, const std::string& what) {
     if constexpr (!std::is_void_v<T>) return std::move(result).value();
 }
 
-/// A power cut at a place where a session can't just return false.
-struct PowerWentOff {};
+/// The power or the process went at a place where a session can't just return false.
+struct IsOver {};
 
 /// Everything in a database, read by iteration and checked against point reads and counters.
 inline Contents read_contents(emdb::Emdb& db) {
@@ -89,22 +89,27 @@ inline Contents read_contents(emdb::Emdb& db) {
     return contents;
 }
 
-/// One open database with its model. All operations but the last of a session succeed, or the power is off.
+/// One open database with its model. Every call succeeds until the power goes or the process is killed.
 class Session {
 public:
     Session(SimulatedDisk& disk, emdb::Emdb db, JournalModel& model, const DatabaseSettings& settings, SeededRandom& random)
-        : disk_(disk), db_(std::move(db)), model_(model), settings_(settings), random_(random) {}
+        : disk_(disk), db_(std::move(db)), model_(model), settings_(settings), random_(random) {
+        returned_position_ = model_.position();
+    }
 
-    /// A random call. False: the power is off.
+    /// A random call. False: the power or the process is gone.
     bool step() {
         try {
             if (!random_call()) return false;
-        } catch (const PowerWentOff&) {
+        } catch (const IsOver&) {
             return false;
         }
         disk_.tick();
-        return disk_.power_is_on();
+        return !is_over();
     }
+
+    /// The model's position when the last call returned: what must be there although the process is killed.
+    std::uint64_t returned_position() const noexcept { return returned_position_; }
 
     bool random_call() {
         const std::uint64_t dice = random_.below(100);
@@ -186,7 +191,7 @@ public:
             return {};
         });
         if (!aborts) return wrote(outcome, "transaction");
-        if (!disk_.power_is_on()) return false;
+        if (is_over()) return false;
         check(!outcome.has_value(), "a transaction that was aborted on purpose succeeded");
         check(outcome == emdb::ErrorCode::transaction_aborted, "aborting a transaction failed: " + outcome.error().message());
         return true;
@@ -260,16 +265,19 @@ private:
         auto found = spaces_.find(space);
         if (found == spaces_.end()) {
             auto opened = db_.open_namespace(space);
-            if (!disk_.power_is_on()) throw PowerWentOff();
+            if (is_over()) throw IsOver();
             found = spaces_.emplace(space, expect(std::move(opened), "open_namespace of an existing one")).first;
         }
         return found->second;
     }
 
-    /// A call has returned: did it succeed with the power on?
+    /// The power or the process is gone.
+    bool is_over() const noexcept { return !disk_.power_is_on() || !disk_.process_is_alive(); }
+
+    /// A call has returned: did it succeed, and before it was all over?
     template <class R>
     bool done(const R& result, const char* what) {
-        if (!disk_.power_is_on()) return false;
+        if (is_over()) return false;
         if (!result) throw BrokenPromise(std::string(what) + " failed: " + result.error().message());
         return true;
     }
@@ -326,6 +334,7 @@ private:
     DatabaseSettings settings_;
     SeededRandom& random_;
     std::map<std::string, emdb::Namespace> spaces_;
+    std::uint64_t returned_position_ = 0;
     std::deque<std::uint64_t> written_up_to_;  // the model's position after each write of this session
 };
 

@@ -61,7 +61,10 @@ public:
 
     std::uint64_t operation_count() const noexcept { return machine_.operations; }
     /// The power goes during this operation, counted from 1.
-    void cut_power_at(std::uint64_t operation) noexcept { machine_.cut_at = operation; }
+    void cut_power_at(std::uint64_t operation) noexcept {
+        machine_.cut_at = operation;
+        machine_.cut_kills = false;
+    }
     void cut_power() {
         const std::lock_guard lock(machine_.mutex);
         if (!machine_.crashed) machine_.crash();
@@ -71,6 +74,22 @@ public:
     const CrashedDisk& crashed() const { return *machine_.crashed; }
     /// An operation that does nothing but let the background work, or the power go.
     void tick() { (void)machine_.perform(Operation::tick, "", 0, 0, [] {}); }
+
+    // The process -----------------------------------------------------------------------------------------------------------
+
+    /// The process that has files open here dies, with its locks; the page cache stays as it is. What it still tries (an engine
+    /// has destructors, a killed process has not) fails without effect, until start_process().
+    void kill_process() {
+        const std::lock_guard lock(machine_.mutex);
+        machine_.kill_process();
+    }
+    /// It dies during this operation, counted from 1.
+    void kill_process_at(std::uint64_t operation) noexcept {
+        machine_.cut_at = operation;
+        machine_.cut_kills = true;
+    }
+    bool process_is_alive() const noexcept { return machine_.process->alive; }
+    void start_process() { machine_.process = std::make_shared<Process>(); }
 
     // Faults ------------------------------------------------------------------------------------------------------------
 
@@ -218,7 +237,7 @@ private:
     Result<void> sync_directory_of(const std::string& path) override {
         const std::string directory = directory_of(path);
         const std::lock_guard lock(machine_.mutex);
-        if (machine_.crashed) return SimulatedMachine::power_is_off(Operation::sync_directory, path);
+        if (auto refused = machine_.refusal(*machine_.process, Operation::sync_directory, path)) return *std::move(refused);
         const SimulatedMachine::Fate fate = machine_.enter(Operation::sync_directory, path, 0, 0);
         if (fate.os_error != 0) return SimulatedMachine::error(Operation::sync_directory, path, fate.os_error);
         if (!fate.cut) {

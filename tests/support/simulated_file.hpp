@@ -22,12 +22,17 @@ public:
         : machine_(machine), name_(std::move(name)), inode_(std::move(inode)), writable_(writable) {}
     ~SimulatedFile() override {
         const std::lock_guard lock(machine_.mutex);
-        if (holds_lock_) inode_->locked = false;
+        if (!holds_lock_ || !process_->alive) return;
+        if (writable_) {
+            inode_->locked = false;
+        } else {
+            --inode_->shared_locks;
+        }
     }
 
     Result<std::uint64_t> size() override {
         std::uint64_t size = 0;
-        const Result<void> done = machine_.perform(Operation::size, name_, 0, 0, [&] { size = inode_->size(); });
+        const Result<void> done = perform(Operation::size, name_, 0, 0, [&] { size = inode_->size(); });
         if (!done) return done.error();
         return size;
     }
@@ -35,7 +40,7 @@ public:
     // Fails half-way: what a failing or interrupted write may have left is any part of it.
     Result<void> write_at(std::uint64_t offset, std::span<const std::byte> bytes) override {
         const std::lock_guard lock(machine_.mutex);
-        if (machine_.crashed) return SimulatedMachine::power_is_off(Operation::write, name_);
+        if (auto refused = machine_.refusal(*process_, Operation::write, name_)) return *std::move(refused);
         SimulatedMachine::Fate fate = machine_.enter(Operation::write, name_, offset, bytes.size());
         if (!writable_) return machine_.violation(Operation::write, name_, "it was opened for reading only");
         if (fate.succeeds() && !machine_.has_room(*inode_, offset + bytes.size())) fate.os_error = os_no_space;
@@ -51,7 +56,7 @@ public:
 
     Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) override {
         std::size_t count = 0;
-        const Result<void> done = machine_.perform(Operation::read, name_, offset, into.size(), [&] {
+        const Result<void> done = perform(Operation::read, name_, offset, into.size(), [&] {
             if (offset >= inode_->size()) return;
             count = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), inode_->size() - offset));
             if (count != 0) std::memcpy(into.data(), inode_->data() + offset, count);
@@ -74,7 +79,7 @@ public:
 
     Result<void> sync() override {
         const std::lock_guard lock(machine_.mutex);
-        if (machine_.crashed) return SimulatedMachine::power_is_off(Operation::sync, name_);
+        if (auto refused = machine_.refusal(*process_, Operation::sync, name_)) return *std::move(refused);
         const SimulatedMachine::Fate fate = machine_.enter(Operation::sync, name_, 0, 0);
         if (fate.succeeds()) inode_->sync();
         if (fate.os_error != 0) {
@@ -97,16 +102,22 @@ public:
         if (offset > mapping.size() || length > mapping.size() - offset) {
             return machine_.violation(Operation::populate, name_, "it reaches beyond the mapping");
         }
-        return machine_.perform(Operation::populate, name_, offset, length, [] {});
+        return perform(Operation::populate, name_, offset, length, [] {});
     }
     bool is_memory_backed() override { return machine_.settings.is_memory_backed; }
     void expect_reading(std::uint64_t offset, std::uint64_t length) noexcept override {
-        (void)machine_.perform(Operation::expect_reading, name_, offset, length, [] {});
+        (void)perform(Operation::expect_reading, name_, offset, length, [] {});
     }
 
     Result<bool> try_lock() override {
-        const Result<void> done = machine_.perform(Operation::lock, name_, 0, 0, [&] {
-            if (!inode_->locked) inode_->locked = holds_lock_ = true;
+        const Result<void> done = perform(Operation::lock, name_, 0, 0, [&] {
+            if (holds_lock_ || inode_->locked || (writable_ && inode_->shared_locks > 0)) return;
+            holds_lock_ = true;
+            if (writable_) {
+                inode_->locked = true;
+            } else {
+                ++inode_->shared_locks;
+            }
         });
         if (!done) return done.error();
         return holds_lock_;
@@ -114,17 +125,27 @@ public:
     Result<bool> is_locked_by_other() override {
         bool locked = false;
         const Result<void> done =
-            machine_.perform(Operation::lock, name_, 0, 0, [&] { locked = inode_->locked && !holds_lock_; });
+            perform(Operation::lock, name_, 0, 0, [&] { locked = is_locked() && !holds_lock_; });
         if (!done) return done.error();
         return locked;
     }
     Result<emdb::detail::FileIdentity> identity() override {
-        const Result<void> done = machine_.perform(Operation::identity, name_, 0, 0, [] {});
+        const Result<void> done = perform(Operation::identity, name_, 0, 0, [] {});
         if (!done) return done.error();
         return emdb::detail::FileIdentity{1, inode_->id()};
     }
+    void set_name(const std::string& path) override { name_ = path; }
 
 private:
+    template <class Effect>
+    Result<void> perform(Operation operation, const std::string& name, std::uint64_t offset, std::uint64_t length,
+                         Effect&& effect) {
+        if (!process_->alive) return machine_.refusal(*process_, operation, name).value();
+        return machine_.perform(operation, name, offset, length, std::forward<Effect>(effect));
+    }
+
+    bool is_locked() const noexcept { return inode_->locked || inode_->shared_locks > 0; }
+
     // Keeps the file's memory for a mapping, and knows where stores may come from while it lasts.
     struct Window {
         std::shared_ptr<SimulatedInode> inode;
@@ -141,7 +162,7 @@ private:
     template <class Effect>
     Result<void> grow(Operation operation, std::uint64_t offset, std::uint64_t length, Effect&& effect) {
         const std::lock_guard lock(machine_.mutex);
-        if (machine_.crashed) return SimulatedMachine::power_is_off(operation, name_);
+        if (auto refused = machine_.refusal(*process_, operation, name_)) return *std::move(refused);
         SimulatedMachine::Fate fate = machine_.enter(operation, name_, offset, length);
         if (!writable_) return machine_.violation(operation, name_, "it was opened for reading only");
         if (fate.os_error == 0 && !machine_.has_room(*inode_, offset + length)) {
@@ -156,7 +177,7 @@ private:
     Result<emdb::detail::Mapping> map(Operation operation, std::uint64_t offset, std::size_t length,
                                       const char* unallocated) {
         const bool writable = unallocated != nullptr;
-        const Result<void> done = machine_.perform(operation, name_, offset, length, [] {});
+        const Result<void> done = perform(operation, name_, offset, length, [] {});
         if (!done) return done.error();
         const std::lock_guard lock(machine_.mutex);
         if (offset % map_granularity() != 0) return machine_.violation(operation, name_, "it is not aligned");
@@ -176,6 +197,7 @@ private:
     }
 
     SimulatedMachine& machine_;
+    std::shared_ptr<const Process> process_ = machine_.process;
     std::string name_;
     std::shared_ptr<SimulatedInode> inode_;
     bool writable_;

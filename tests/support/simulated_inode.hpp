@@ -44,7 +44,13 @@ public:
     std::uint64_t size() const noexcept { return size_; }
     std::size_t size_max() const noexcept { return memory_.size(); }
     std::byte* data() const noexcept { return memory_.data(); }
-    bool locked = false;  ///< by one of the open Files
+    unsigned shared_locks = 0;  ///< held by Files that were opened for reading only
+    bool locked = false;        ///< by one that was opened for writing
+
+    void forget_locks() noexcept {
+        shared_locks = 0;
+        locked = false;
+    }
 
     void write(std::uint64_t offset, std::span<const std::byte> bytes) {
         if (bytes.empty()) return;

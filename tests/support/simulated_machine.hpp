@@ -71,6 +71,11 @@ struct DiskSettings {
     bool keeps_trace = true;
 };
 
+/// What uses the disk. Files that a process opened die with it.
+struct Process {
+    bool alive = true;
+};
+
 /// What SimulatedDisk (names) and SimulatedFile (contents) share. Its members are theirs to use, with `mutex` held.
 class SimulatedMachine {
 public:
@@ -104,7 +109,7 @@ public:
                 ++faults_injected;
             }
         }
-        if (settings.keeps_trace && !fate.succeeds()) trace_.back().outcome = fate.cut ? "the power goes" : "fails";
+        if (settings.keeps_trace && !fate.succeeds()) trace_.back().outcome = !fate.cut ? "fails" : cut_kills ? "the process is killed" : "the power goes";
         return fate;
     }
 
@@ -113,7 +118,7 @@ public:
     Result<void> perform(Operation operation, const std::string& name, std::uint64_t offset, std::uint64_t length,
                          Effect&& effect) {
         const std::lock_guard lock(mutex);
-        if (crashed) return power_is_off(operation, name);
+        if (auto refused = refusal(*process, operation, name)) return *std::move(refused);
         const Fate fate = enter(operation, name, offset, length);
         if (fate.os_error != 0) return error(operation, name, fate.os_error);
         effect();
@@ -122,6 +127,11 @@ public:
 
     Result<void> leave(const Fate& fate, Operation operation, const std::string& name) {
         if (!fate.cut) return {};
+        if (cut_kills) {
+            cut_at = std::numeric_limits<std::uint64_t>::max();
+            kill_process();
+            return refusal(*process, operation, name).value();
+        }
         crash();
         return power_is_off(operation, name);
     }
@@ -131,12 +141,23 @@ public:
                               std::to_string(os_error) + "). This is a simulated disk.";
         return emdb::Error(emdb::ErrorCode::io, std::move(message)).with_os_error(os_error);
     }
+    /// Why nothing can be done any more, if so.
+    std::optional<emdb::Error> refusal(const Process& caller, Operation operation, const std::string& name) const {
+        if (crashed) return power_is_off(operation, name);
+        if (!caller.alive) return error(operation, name, os_io, "the process was killed");
+        return std::nullopt;
+    }
     static emdb::Error power_is_off(Operation operation, const std::string& name) {
         return error(operation, name, os_io, "the power is off");
     }
     emdb::Error violation(Operation operation, const std::string& name, std::string what) {
         violations.push_back(std::string(to_string(operation)) + " '" + name + "': " + what);
         return error(operation, name, os_invalid, what.c_str());
+    }
+
+    void kill_process() {
+        process->alive = false;
+        for (const auto& [id, inode] : inodes) inode->forget_locks();
     }
 
     void crash() {
@@ -191,6 +212,7 @@ public:
     }
 
     DiskSettings settings;
+    std::shared_ptr<Process> process = std::make_shared<Process>();
     std::mutex mutex;
     SeededRandom random;
 
@@ -203,6 +225,7 @@ public:
 
     std::uint64_t operations = 0;
     std::uint64_t cut_at = std::numeric_limits<std::uint64_t>::max();
+    bool cut_kills = false;  // the cut is one of the process only
     std::optional<CrashedDisk> crashed;
     std::optional<Fault> fault;
     std::uint64_t fault_matches = 0;
