@@ -255,7 +255,6 @@ TEST_CASE("more keys than a transaction may write are one group to delete") {
     struct Keys {
         struct iterator {
             using value_type = std::pair<std::string, std::string>;
-            using difference_type = std::ptrdiff_t;
             std::size_t i;
             value_type operator*() const { return {"g." + std::to_string(i), ""}; }
             iterator& operator++() { return ++i, *this; }
