@@ -95,10 +95,9 @@ Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::
                                [[maybe_unused]] std::size_t expiring) const {
     bool made = keyspace.index.make_room(shard, count);
 #if EMDB_TTL
-    keyspace.expiring.tidy(shard);
-    made = made && keyspace.expiring.make_room(shard, expiring);
+    if (expiring != 0 || keyspace.expiring.in_use()) [[unlikely]] made = made && keyspace.expiring.make_room(shard, expiring);
 #endif
-    if (made) return {};
+    if (made) [[likely]] return {};
     return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
 }
 
@@ -116,9 +115,9 @@ void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& cur
         stripe.account(1, logical, frame.size);
     }
 #if EMDB_TTL
-    if (current.at && current.frame.expiry_unix_ms != 0) [[unlikely]] keyspace.expiring.became_garbage(hash.shard());
-    if (frame.expiry_unix_ms != 0) [[unlikely]] {
-        keyspace.expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
+    if ((current.frame.expiry_unix_ms | frame.expiry_unix_ms) != 0) [[unlikely]] {
+        if (current.at && current.frame.expiry_unix_ms != 0) keyspace.expiring.became_garbage(hash.shard());
+        if (frame.expiry_unix_ms != 0) keyspace.expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
     }
 #endif
 }

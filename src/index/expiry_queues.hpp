@@ -54,8 +54,9 @@ public:
 
     // --- the holder of the shard's stripe -----------------------------------------------------------------------------------
 
-    /// Makes sure that `count` entries can be added without allocating; false: out of memory.
-    bool make_room(std::size_t shard, std::size_t count) noexcept {
+    /// Makes sure that `count` entries can be added without allocating; false: out of memory. Drops garbage first.
+    [[gnu::noinline]] bool make_room(std::size_t shard, std::size_t count) noexcept {
+        tidy(shard);
         if (count == 0) return true;
         Queues* queues = queues_.load(std::memory_order_relaxed);
         if (queues == nullptr && (queues = create()) == nullptr) return false;
@@ -65,7 +66,7 @@ public:
     }
 
     /// After make_room().
-    void add(std::size_t shard, const Entry& entry) noexcept {
+    [[gnu::noinline]] void add(std::size_t shard, const Entry& entry) noexcept {
         Queue& queue = queue_of(shard);
         queue.entries[queue.size++] = entry;
         std::push_heap(queue.begin(), queue.end(), Later());
@@ -75,7 +76,7 @@ public:
 
     /// A record with an expiry was replaced or removed; its entry is garbage now. A damaged frame may be taken for one that had
     /// an expiry, or the other way round, so the count is an estimate until the next tidy().
-    void became_garbage(std::size_t shard) noexcept {
+    [[gnu::noinline]] void became_garbage(std::size_t shard) noexcept {
         if (!in_use()) return;
         Queue& queue = queue_of(shard);
         if (queue.current != 0) --queue.current;
@@ -188,7 +189,7 @@ private:
         (void)resize(queue, queue.size + queue.size / 2);  // out of memory: it stays as it is
     }
 
-    void drop_garbage(Queue& queue) noexcept {
+    [[gnu::noinline]] void drop_garbage(Queue& queue) noexcept {
         Entry* kept = std::remove_if(queue.begin(), queue.end(), [&](const Entry& entry) { return !is_current(entry); });
         queue.size = static_cast<std::size_t>(kept - queue.begin());
         queue.current = queue.size;
