@@ -82,6 +82,8 @@ struct EngineOpening {
         if (*size == 0) return create_over_empty();
         auto header = read_header(**file, path);
         if (!header) return std::move(header).error();
+        // Its creator may have been stopped between giving it its name and making the name durable.
+        if (auto synced = files().sync_directory_of(name); !synced) return std::move(synced).error();
         remove_leftovers();
         return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
     }

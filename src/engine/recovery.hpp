@@ -134,7 +134,7 @@ private:
 Result<void> Engine::recover(std::uint64_t file_size) {
     Generation& generation = *generation_;
     // While the index is built, every frame in the file may be looked at again.
-    generation.journal().start_at(file_size, file_size);
+    generation.journal().start_at(file_size, file_size, file_size);
     JournalReplay replay(generation.map().at(0), file_size, generation.journal().seed(), path_);
     IndexBuilder builder(*this);
     auto summary = replay.run(builder);
@@ -142,7 +142,7 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     if (auto finished = builder.finish(); !finished) return finished;
     const std::uint64_t end = summary->end;
     if (summary->ends_with_close_mark && end == file_size) {
-        generation.journal().start_at(end, file_size);
+        generation.journal().start_at(end, file_size, summary->vouched_end);
         generation.flusher().start_at(summary->vouched_end, end);
         generation.flusher().ends_with_close_mark();
         return {};
@@ -150,9 +150,8 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     return settle_tail(file_size, *summary, replay.torn_bytes(end));
 }
 
-// After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one. What
-// lies between the last mark and the end was readable just now, but perhaps only from the page cache: a sync that failed before
-// the crash may have left it marked clean, never to be written. So it is written again before a mark vouches for it.
+// After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one, and the
+// part that no mark vouches for becomes vouched for before anything new is written.
 Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn) {
     File& file = generation_->file();
     if (torn != 0) {
@@ -162,18 +161,13 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         log(LogLevel::info, "'" + path_ + "' was not closed cleanly: recovered up to offset " + std::to_string(summary.end) +
                                 ", nothing was torn.");
     }
-    constexpr std::uint64_t chunk_size = std::uint64_t{1} << 20;
-    std::vector<std::byte> chunk;
-    for (std::uint64_t at = summary.vouched_end; at < summary.end; at += chunk.size()) {
-        const std::byte* from = generation_->map().at(at);
-        chunk.assign(from, from + (std::min)(chunk_size, summary.end - at));
-        if (auto written = file.write_at(at, chunk); !written) return written;
-    }
+    Journal& journal = generation_->journal();
+    journal.start_at(summary.end, summary.end, summary.vouched_end);
+    if (auto rewritten = journal.rewrite_unvouched(); !rewritten) return rewritten;
     if (summary.end != file_size) {
         if (auto cut = file.truncate(summary.end); !cut) return cut;
     }
     if (auto synced = file.sync(); !synced) return synced;
-    generation_->journal().start_at(summary.end, summary.end);
     return generation_->flusher().vouch_for(summary.end, summary.vouched_end);
 }
 
