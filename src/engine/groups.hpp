@@ -60,7 +60,7 @@ Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceState& ke
 }
 
 // The same, as they were at one moment as far as transactions go. While publishing_ is held only the index is read, never the
-// file: that might wait for the disk.
+// file: that might wait for the disk, and transactions with it.
 Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceState& keyspace, Bytes prefix) const {
     for (int attempt = 0; attempt < 3; ++attempt) {
         const std::uint64_t before = commits_.load(std::memory_order_acquire);
@@ -143,20 +143,10 @@ public:
     Result<void> apply() {
         auto appended = journal().append_block(batch_.bytes(), [&](std::uint64_t offset) { batch_.place(offset); });
         if (!appended) return std::move(appended).error();
-        const Engine::Publishing publishing(engine_);
-        for (std::size_t shard = 0; shard < shard_count; ++shard) {
-            if (affected_[shard]) keyspace_.index.begin_change(shard);
-        }
-        for (const Victim& victim : victims_) {
-            engine_.index_remove(keyspace_, victim.hash, victim.current, victim.current.frame.key);
-        }
-        for (std::size_t shard = 0; shard < shard_count; ++shard) {
-            if (!affected_[shard]) continue;
-            keyspace_.index.end_change(shard);
+        publish();
 #if EMDB_TTL
-            keyspace_.expiring.tidy(shard);
+        for (std::size_t shard = 0; shard < shard_count; ++shard) keyspace_.expiring.tidy(shard);
 #endif
-        }
         return {};
     }
 
@@ -167,6 +157,19 @@ private:
     };
 
     Journal& journal() const noexcept { return engine_.generation_->journal(); }
+
+    void publish() noexcept {
+        const Engine::Publishing publishing(engine_);
+        for (std::size_t shard = 0; shard < shard_count; ++shard) {
+            if (affected_[shard]) keyspace_.index.begin_change(shard);
+        }
+        for (const Victim& victim : victims_) {
+            engine_.index_remove(keyspace_, victim.hash, victim.current, victim.current.frame.key);
+        }
+        for (std::size_t shard = 0; shard < shard_count; ++shard) {
+            if (affected_[shard]) keyspace_.index.end_change(shard);
+        }
+    }
 
     Engine& engine_;
     KeyspaceState& keyspace_;

@@ -190,8 +190,13 @@ private:
     }
 
     [[gnu::noinline]] void drop_garbage(Queue& queue) noexcept {
-        Entry* kept = std::remove_if(queue.begin(), queue.end(), [&](const Entry& entry) { return !is_current(entry); });
-        queue.size = static_cast<std::size_t>(kept - queue.begin());
+        constexpr std::size_t ahead = 16;
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < queue.size; ++i) {
+            if (i + ahead < queue.size) index_.prefetch(KeyHash(queue.entries[i + ahead].hash));
+            if (is_current(queue.entries[i])) queue.entries[kept++] = queue.entries[i];
+        }
+        queue.size = kept;
         queue.current = queue.size;
         std::make_heap(queue.begin(), queue.end(), Later());
         shrink(queue);
