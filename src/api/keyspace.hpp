@@ -48,11 +48,16 @@ OwnedBulkLoad begin_bulk_load(Engine& engine, KeyspaceState& keyspace);
 Result<void> add_to_bulk_load(BulkLoad& load, Bytes key, Bytes value);
 Result<void> finish_bulk_load(BulkLoad& load);
 
-/// Ranges whose elements can be viewed while the range itself lives; other ranges have their elements copied first.
-template <class Range>
-concept viewable_elements = std::forward_iterator<decltype(std::begin(std::declval<Range&>()))> &&
-                            (std::is_lvalue_reference_v<decltype(*std::begin(std::declval<Range&>()))> ||
-                             std::is_trivially_copyable_v<std::remove_cvref_t<decltype(*std::begin(std::declval<Range&>()))>>);
+template <class T, class... Types>
+constexpr bool is_one_of = (std::is_same_v<std::remove_cvref_t<T>, Types> || ...);
+
+/// Ranges whose elements can be viewed while the range itself lives: it holds them, or gives out views of what lives elsewhere.
+/// Other ranges have their elements copied first.
+template <class Range, class Element = decltype(*std::begin(std::declval<Range&>()))>
+concept viewable_elements =
+    std::forward_iterator<decltype(std::begin(std::declval<Range&>()))> &&
+    (std::is_lvalue_reference_v<Element> || is_one_of<Element, Bytes, std::string_view, const char*, char*,
+                                                      std::span<const std::byte>, std::span<const unsigned char>>);
 
 template <class Range>
 concept range_of_bytes = !std::is_convertible_v<Range, std::span<const Bytes>> &&

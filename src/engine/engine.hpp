@@ -177,6 +177,12 @@ private:
         }
     };
 
+    /// A frame that the journal has completed.
+    struct Appended {
+        std::uint64_t offset = 0;
+        FrameView view;  ///< its size; key and value are the caller's
+    };
+
     enum class Match : std::uint8_t { no, yes, damaged };
 
     Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory);
@@ -225,6 +231,7 @@ private:
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
     Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
+    Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
                        std::uint64_t expiry_unix_ms);
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
@@ -232,7 +239,8 @@ private:
                    const FrameView& frame) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
     Result<void> after_write();
-    void forget_records(KeyspaceState& keyspace);
+    void forget_records(KeyspaceState& keyspace) noexcept;
+    Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
 
     // Expiry. 0 stands for none.
 #if EMDB_TTL
@@ -280,7 +288,7 @@ private:
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
-    alignas(64) std::atomic<State> state_{State::open};
+    alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
     mutable std::mutex publishing_;

@@ -20,6 +20,7 @@ public:
         : path_(engine.path()),
           verify_(engine.verify_reads_),
           clock_(engine.clock_),
+          fork_count_(engine.fork_count_),
           keyspace_(std::move(keyspace)),
           generation_(generation) {
         offsets_.reserve(2 * batch);
@@ -43,6 +44,11 @@ private:
     bool step(FrameView& frame) {
         while (next_ == offsets_.size()) {
             if (failed_ || cursor_.at_end()) return false;
+            if (fork_count_ != fork_count()) {
+                // A writer that the fork left behind in the parent may seem to be changing the index for ever.
+                failed_ = Error(ErrorCode::stopped, "The iterator over '" + path_ + "' was made before this process was forked.");
+                return false;
+            }
             refill();
         }
         const Journal& journal = generation_->journal();
@@ -72,6 +78,7 @@ private:
     const std::string path_;
     const bool verify_;
     const ExpiryClock clock_;
+    const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
     const GenerationRef generation_;
     HashIndex::Cursor cursor_;

@@ -29,7 +29,7 @@ public:
                 if (auto finished = finish(); !finished) return finished;
                 KeyspaceState* keyspace = keyspace_of(frame);
                 if (keyspace == nullptr) return unknown_namespace(offset);
-                engine_.forget_records(*keyspace);
+                forget(*keyspace);
                 return {};
             }
             case FrameKind::namespace_create: return create_namespace(offset, frame);
@@ -93,7 +93,9 @@ private:
         auto keyspace = engine_.make_keyspace(frame.namespace_id, name);
         by_id_[frame.namespace_id] = keyspace.get();
         engine_.namespaces_.emplace(std::move(name), std::move(keyspace));
-        engine_.next_namespace_id_ = (std::max)(engine_.next_namespace_id_, frame.namespace_id + 1);
+        // The greatest id is never given out: see open_namespace.
+        const std::uint32_t next = frame.namespace_id == UINT32_MAX ? UINT32_MAX : frame.namespace_id + 1;
+        engine_.next_namespace_id_ = (std::max)(engine_.next_namespace_id_, next);
         return {};
     }
 
@@ -101,11 +103,16 @@ private:
         if (auto finished = finish(); !finished) return finished;
         KeyspaceState* keyspace = keyspace_of(frame);
         if (keyspace == nullptr || keyspace->id == 0) return unknown_namespace(offset);
-        engine_.forget_records(*keyspace);
+        forget(*keyspace);
         by_id_.erase(keyspace->id);
         last_ = nullptr;
         engine_.namespaces_.erase(engine_.namespaces_.find(keyspace->name));
         return {};
+    }
+
+    void forget(KeyspaceState& keyspace) {
+        engine_.pins_->reserve(keyspace.index.tables_to_clear());
+        engine_.forget_records(keyspace);
     }
 
     KeyspaceState* keyspace_of(const FrameView& frame) {
@@ -168,7 +175,13 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         if (auto cut = file.truncate(summary.end); !cut) return cut;
     }
     if (auto synced = file.sync(); !synced) return synced;
-    return generation_->flusher().vouch_for(summary.end, summary.vouched_end);
+    if (summary.last_mark_offset == 0 && !in_memory_) {
+        // Nothing says yet that the file's name is durable: its creator may have been stopped right after giving it. Whoever
+        // appended a mark had been here before.
+        if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
+    }
+    generation_->flusher().vouch_for(summary.end, summary.vouched_end);
+    return {};
 }
 
 }  // namespace emdb::detail

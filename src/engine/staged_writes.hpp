@@ -137,8 +137,10 @@ private:
         content.expiry_unix_ms = expiry_unix_ms;
         content.key = key;
         content.value = value.value_or(Bytes());
-        auto& keys = staged_[keyspace];
-        keys[std::string(key.as_string_view())] = batch_.add(content);
+        // Whatever may throw comes first: a closure may catch bad_alloc and go on.
+        batch_.reserve_for(content);
+        std::uint64_t& start = staged_[keyspace][std::string(key.as_string_view())];
+        start = batch_.add(content);
         return {};
     }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The life of a put: lock the key's stripe -> make room in its shard -> append the frame (the journal waits until everything
-// below it is complete) -> change the slot -> unlock -> sync if the policy says so.
+// The life of a put: lock the key's stripe -> make room in its shard, and have its bucket fetched -> append the frame (the journal
+// waits until everything below it is complete) -> find and change the slot -> unlock -> sync if the policy says so.
 //
 // The stripe makes the journal's order of a key's frames the order in which its slot changes. Whatever can fail comes before the
 // append; after it only stores happen.
@@ -27,7 +27,8 @@ Result<void> Engine::refuse_write() const {
 
 // What is certain under the keyspace's stripe.
 Result<void> Engine::refuse_write_locked(const KeyspaceState* keyspace) const {
-    if (state_.load(std::memory_order_relaxed) != State::open) return stopped_error();
+    // Asked again here, because a transaction's closure may fork.
+    if (state_.load(std::memory_order_relaxed) != State::open || fork_count_ != fork_count()) return stopped_error();
     if (generation_->journal().poisoned()) return Journal::poisoned_error(path_);
     if (keyspace != nullptr && keyspace->dropped.load(std::memory_order_relaxed)) return why_unusable(*keyspace);
     return {};
@@ -131,8 +132,8 @@ void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& 
 #endif
 }
 
-Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
-                           std::uint64_t expiry_unix_ms) {
+Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes key, Bytes value,
+                                             std::uint64_t expiry_unix_ms) {
     FrameContent content;
     content.kind = FrameKind::put;
     content.namespace_id = keyspace.id;
@@ -141,13 +142,21 @@ Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current&
     content.value = value;
     auto offset = generation_->journal().append(content);
     if (!offset) return std::move(offset).error();
-    FrameView frame;
-    frame.size = content.frame_size();
-    frame.expiry_unix_ms = expiry_unix_ms;
-    frame.key = key;
-    frame.value = value;
+    Appended appended;
+    appended.offset = *offset;
+    appended.view.size = content.frame_size();
+    appended.view.expiry_unix_ms = expiry_unix_ms;
+    appended.view.key = key;
+    appended.view.value = value;
+    return appended;
+}
+
+Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                           std::uint64_t expiry_unix_ms) {
+    const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
+    if (!frame) return frame.error();
     const HashIndex::Change change(keyspace.index, hash.shard());
-    index_put(keyspace, hash, current, *offset, frame);
+    index_put(keyspace, hash, current, frame->offset, frame->view);
     return {};
 }
 
@@ -169,10 +178,15 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
 // What the flush policy asks for after a write; no lock is held.
 Result<void> Engine::after_write() {
     const FlushPolicy policy = options_.flush_policy;
-    if (policy.kind() == FlushPolicy::Kind::write_through) return generation_->flusher().flush(true);
-    if (policy.kind() != FlushPolicy::Kind::every_n) return {};
-    const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
-    return writes % policy.n() == 0 ? generation_->flusher().flush(true) : Result<void>();
+    if (in_memory_ || policy.kind() == FlushPolicy::Kind::on_each_flush || policy.kind() == FlushPolicy::Kind::group) return {};
+    if (policy.kind() == FlushPolicy::Kind::every_n) {
+        const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
+        if (writes % policy.n() != 0) return {};
+    }
+    auto flushed = generation_->flusher().flush(true);
+    if (flushed || flushed.error().code() == ErrorCode::io) return flushed;
+    return Error(flushed.error().code(), "The write to '" + path_ + "' was applied, but may or may not be found after reopening, "
+                 "because it could not be synced: " + flushed.error().message());
 }
 
 Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
@@ -186,7 +200,12 @@ Result<void> Engine::put(KeyspaceState& keyspace, Bytes key, Bytes value, std::u
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
         if (auto room = make_room(keyspace, hash.shard(), 1, expiry_unix_ms != 0); !room) return room;
-        if (auto stored = store(keyspace, hash, find_slot(keyspace, hash, key), key, value, expiry_unix_ms); !stored) return stored;
+        keyspace.index.prefetch(hash);  // while the frame is appended
+        const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
+        if (!frame) return frame.error();
+        const Current current = find_slot(keyspace, hash, key);
+        const HashIndex::Change change(keyspace.index, hash.shard());
+        index_put(keyspace, hash, current, frame->offset, frame->view);
     }
     return after_write();
 }

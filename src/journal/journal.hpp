@@ -97,6 +97,7 @@ public:
         const Way way = choose_way(size);
         auto offset = reserve(size, way);
         if (!offset) return offset;
+        PoisonUnlessDone guard(*this);
         head.finish(*offset);
         if (way == Way::store) {
             std::byte* at = window_.at(*offset);
@@ -106,7 +107,9 @@ public:
         } else if (auto written = write_frame(*offset, head, content); !written) {
             return fail(std::move(written).error());
         }
-        if (auto finished = complete(*offset, size); !finished) return std::move(finished).error();
+        auto finished = complete(*offset, size);
+        guard.done = true;
+        if (!finished) return std::move(finished).error();
         return offset;
     }
 
@@ -116,13 +119,16 @@ public:
         const Way way = choose_way(block.size());
         auto offset = reserve(block.size(), way);
         if (!offset) return offset;
+        PoisonUnlessDone guard(*this);
         place(*offset);
         if (way == Way::store) {
             std::memcpy(window_.at(*offset), block.data(), block.size());
         } else if (auto written = write_pieces(*offset, block); !written) {
             return fail(std::move(written).error());
         }
-        if (auto finished = complete(*offset, block.size()); !finished) return std::move(finished).error();
+        auto finished = complete(*offset, block.size());
+        guard.done = true;
+        if (!finished) return std::move(finished).error();
         return offset;
     }
 
@@ -171,6 +177,20 @@ public:
 
 private:
     enum class Way : std::uint8_t { store, write, write_large };
+
+    /// What was reserved must be completed or the journal poisoned, also when making an error's message runs out of memory.
+    struct PoisonUnlessDone {
+        explicit PoisonUnlessDone(Journal& journal) noexcept : journal_(journal) {}
+        PoisonUnlessDone(const PoisonUnlessDone&) = delete;
+        PoisonUnlessDone& operator=(const PoisonUnlessDone&) = delete;
+        ~PoisonUnlessDone() {
+            if (!done) journal_.poison();
+        }
+        bool done = false;
+
+    private:
+        Journal& journal_;
+    };
 
     static constexpr std::uint64_t frozen_bit = std::uint64_t{1} << 63;
     static constexpr std::uint64_t step_min = std::uint64_t{64} << 10;
