@@ -201,6 +201,7 @@ private:
     Error why_unusable(const KeyspaceState& keyspace) const;
     Error stopped_error() const;
     Error damaged_error(std::uint64_t offset) const;
+    Error out_of_memory() const;
     Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
     Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
     /// `any` also finds records that have expired.
@@ -229,12 +230,17 @@ private:
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
+    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
     Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
     Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
                        std::uint64_t expiry_unix_ms);
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
+    void index_put_plain(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                         const FrameView& frame) noexcept;
+    void index_put_expiring(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                            const FrameView& frame) noexcept;
     void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
                    const FrameView& frame) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;

@@ -91,20 +91,28 @@ Engine::Current Engine::find_slot(const KeyspaceState& keyspace, KeyHash hash, B
     return current;
 }
 
-// Whatever `count` puts into a shard need, `expiring` of them with an expiry.
-Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count,
-                               [[maybe_unused]] std::size_t expiring) const {
-    bool made = keyspace.index.make_room(shard, count);
-#if EMDB_TTL
-    if (expiring != 0 || keyspace.expiring.in_use()) [[unlikely]] made = made && keyspace.expiring.make_room(shard, expiring);
-#endif
-    if (made) [[likely]] return {};
+Error Engine::out_of_memory() const {
     return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
 }
 
-// Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
-void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
-                       const FrameView& frame) noexcept {
+Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const {
+    if (keyspace.index.make_room(shard, count)) return {};
+    return out_of_memory();
+}
+
+// Whatever `count` puts into a shard need, `expiring` of them with an expiry.
+[[gnu::always_inline]] inline Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count,
+                                                             [[maybe_unused]] std::size_t expiring) const {
+#if EMDB_TTL
+    if (expiring != 0 || keyspace.expiring.in_use()) [[unlikely]] {
+        if (!keyspace.expiring.make_room(shard, expiring)) return out_of_memory();
+    }
+#endif
+    return make_room(keyspace, shard, count);
+}
+
+inline void Engine::index_put_plain(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                                    const FrameView& frame) noexcept {
     const std::uint64_t logical = frame.key.size() + frame.value.size();
     Stripe& stripe = stripe_of(keyspace, hash.shard());
     if (current.at) {
@@ -115,12 +123,27 @@ void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& cur
         keyspace.index.insert(hash, offset, logical, frame.size);
         stripe.account(1, logical, frame.size);
     }
+}
+
+#if EMDB_TTL
+// Out of line, so that puts of other records are as short as without expiry.
+[[gnu::noinline]] void Engine::index_put_expiring(KeyspaceState& keyspace, KeyHash hash, const Current& current,
+                                                  std::uint64_t offset, const FrameView& frame) noexcept {
+    index_put_plain(keyspace, hash, current, offset, frame);
+    if (current.at && current.frame.expiry_unix_ms != 0) keyspace.expiring.became_garbage(hash.shard());
+    if (frame.expiry_unix_ms != 0) keyspace.expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
+}
+#endif
+
+// Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
+void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                       const FrameView& frame) noexcept {
 #if EMDB_TTL
     if ((current.frame.expiry_unix_ms | frame.expiry_unix_ms) != 0) [[unlikely]] {
-        if (current.at && current.frame.expiry_unix_ms != 0) keyspace.expiring.became_garbage(hash.shard());
-        if (frame.expiry_unix_ms != 0) keyspace.expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
+        return index_put_expiring(keyspace, hash, current, offset, frame);
     }
 #endif
+    index_put_plain(keyspace, hash, current, offset, frame);
 }
 
 void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept {
@@ -189,11 +212,8 @@ Result<void> Engine::after_write() {
                  "because it could not be synced: " + flushed.error().message());
 }
 
-Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
-    return put(keyspace, key, value, default_expiry());
-}
-
-Result<void> Engine::put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms) {
+// Inlined, so that a plain insert is one function with no expiry to hand around.
+[[gnu::always_inline]] inline Result<void> Engine::put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms) {
     if (auto sized = check_sizes(key, value.size()); !sized) return sized;
     const KeyHash hash = hash_of(key);
     {
@@ -208,6 +228,10 @@ Result<void> Engine::put(KeyspaceState& keyspace, Bytes key, Bytes value, std::u
         index_put(keyspace, hash, current, frame->offset, frame->view);
     }
     return after_write();
+}
+
+Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
+    return put(keyspace, key, value, default_expiry());
 }
 
 Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
