@@ -19,6 +19,7 @@
 #include "base/result.hpp"
 #include "base/options.hpp"
 #include "base/range.hpp"
+#include "base/ttl.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/open_options.hpp"
@@ -29,6 +30,7 @@
 #include "api/transaction.hpp"
 #include "api/builder.hpp"
 #include "api/emdb.hpp"
+#include "api/focus.hpp"
 #endif  // EMDB_HPP
 
 #if defined(EMDB_IMPLEMENTATION) && !defined(EMDB_IMPLEMENTATION_INCLUDED)
@@ -65,14 +67,16 @@
 #include "index/pins.hpp"
 #include "index/hash_table.hpp"
 #include "index/hash_index.hpp"
+#include "index/expiry_queues.hpp"
 #include "index/tree_node.hpp"
 #include "index/node_pool.hpp"
 #include "index/ordered_index.hpp"
 #include "index/ordered_shape.hpp"
 #include "index/ordered_sort.hpp"
 
-// engine: generations, read and write paths, transactions.
+// engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
+#include "engine/expiry_clock.hpp"
 #include "engine/keyspace_state.hpp"
 #include "engine/lock_file.hpp"
 #include "engine/lock_inspection.hpp"
@@ -85,6 +89,8 @@
 #include "engine/staged_writes.hpp"
 #include "engine/bulk_load.hpp"
 #include "engine/iteration.hpp"
+#include "engine/expiry.hpp"
+#include "engine/groups.hpp"
 #include "engine/namespaces.hpp"
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
@@ -94,6 +100,7 @@
 // api: the public calls.
 #include "api/keyspace_calls.hpp"
 #include "api/emdb_calls.hpp"
+#include "api/focus_calls.hpp"
 
 #endif  // EMDB_IMPLEMENTATION
 

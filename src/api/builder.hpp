@@ -1,13 +1,16 @@
 #pragma once
 // EmdbBuilder: how a database is opened.
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <utility>
 
 #include "api/path.hpp"
+#include "base/config.hpp"
 #include "base/open_options.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 
 namespace emdb {
 
@@ -42,6 +45,20 @@ public:
         options_.data_root = directory.utf8();
         return *this;
     }
+#if EMDB_TTL
+    /// How long records live that are written without a Ttl of their own, in all namespaces: by `insert`, `insert_many`,
+    /// `update`, `compare_exchange` and the `insert` of transactions. Each counts from its own write; what was written before
+    /// keeps what it has. Zero: they expire at once. Without this call they never expire. Negative: `invalid_config`.
+    EmdbBuilder& default_ttl(std::chrono::milliseconds duration) {
+        options_.default_ttl = duration;
+        return *this;
+    }
+    template <class Rep, class Period>
+        requires detail::whole_milliseconds<Rep, Period>
+    EmdbBuilder& default_ttl(std::chrono::duration<Rep, Period> duration) {
+        return default_ttl(detail::saturating_milliseconds(duration));
+    }
+#endif
     EmdbBuilder& flush_policy(FlushPolicy policy) {
         options_.flush_policy = policy;
         return *this;
@@ -70,7 +87,7 @@ public:
         options_.on_log = detail::LogCallback(std::forward<F>(f));
         return *this;
     }
-    /// f() -> std::uint64_t, milliseconds since 1970 (UTC); for tests. Must be thread-safe.
+    /// f() -> std::uint64_t, milliseconds since 1970 (UTC); for tests. Must be thread-safe, not call the database, and not throw.
     template <class F>
     EmdbBuilder& clock(F&& f) {
         options_.clock = detail::Clock(std::forward<F>(f));

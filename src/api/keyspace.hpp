@@ -1,6 +1,9 @@
 #pragma once
 // Keyspace: the data operations, shared by Emdb (the default keyspace) and Namespace (a named one).
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <iterator>
 #include <memory>
@@ -15,11 +18,18 @@
 #include "api/iterators.hpp"
 #include "api/value_ref.hpp"
 #include "base/bytes.hpp"
+#include "base/config.hpp"
 #include "base/function_ref.hpp"
+#include "base/options.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 
 namespace emdb {
+
+#if EMDB_NESTED
+class Focus;
+#endif
 
 namespace detail {
 
@@ -136,7 +146,8 @@ public:
         return update_with(key, call);
     }
 
-    /// The number of live records, without counting them. Exact when no write is under way.
+    /// The number of live records, without counting them; those that have expired count until they are replaced, removed or
+    /// swept. Exact when no write is under way.
     Result<std::size_t> len() const;
     Result<bool> is_empty() const;
     /// Removes every record of this keyspace, atomically.
@@ -172,8 +183,43 @@ public:
     Result<EmdbRangeIter> iter_from(Bytes start) const;
     Result<EmdbRangeIter> iter_after(Bytes start) const;
 
+#if EMDB_TTL
+    // A record that has expired is absent to every read, and to remove, compare_exchange and update, from that millisecond on
+    // and after reopening. It takes space until it is replaced, removed or swept. Should the clock be set back, it may be seen
+    // again, unless one of these has happened meanwhile.
+
+    /// As `insert`, with an expiry of its own instead of the default. A negative duration: `invalid_argument`.
+    Result<void> insert_with_ttl(Bytes key, Bytes value, Ttl ttl);
+    /// When the key expires or did, in milliseconds since 1970; nullopt: there is no such key, or it doesn't expire.
+    Result<std::optional<std::uint64_t>> expires_at(Bytes key) const;
+    /// How long the key has left; zero: it has expired and not been swept yet. nullopt: no such key, or it doesn't expire.
+    Result<std::optional<std::chrono::milliseconds>> ttl(Bytes key) const;
+    /// Has a key that would expire stay for good, by writing it anew. False: no such key, or it doesn't expire.
+    Result<bool> persist(Bytes key);
+    /// Removes expired records for good and returns how many. Nothing else does that by itself, so call it now and then where
+    /// many records expire unreplaced. It finds them without looking at others: next to nothing is done if there are none.
+    /// Other writers get in between; a record rewritten meanwhile stays.
+    Result<std::size_t> sweep_expired();
+#endif
+
+#if EMDB_NESTED
+    // Groups: keys with dots as paths. The group of a prefix is exactly the keys `prefix + "." + anything`, byte for byte: the
+    // key "user" is not in the group "user", "user." and "user.1.name" are, "users.1" is not. Prefixes are taken as they are:
+    // the group "user." is that of keys starting with "user..". The empty prefix has no group (`invalid_argument`).
+
+    /// The group's records, in the order of their keys; sees all of a transaction or none of it. Without range scans it looks
+    /// at every record of the keyspace.
+    Result<std::vector<Record>> group(std::string_view prefix) const;
+    /// Removes the group, all at once for readers and crashes, and returns how many records it had. Other writers wait
+    /// meanwhile; without range scans for a look at every record of the keyspace. No limit but memory.
+    Result<std::size_t> delete_group(std::string_view prefix);
+    /// A handle on the keys under a prefix, cheap to copy.
+    Focus focus(std::string_view prefix) const;
+#endif
+
 protected:
     friend class Transaction;
+    friend class Focus;
     Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept
         : engine_(std::move(engine)), state_(std::move(state)) {}
 

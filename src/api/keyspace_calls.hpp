@@ -127,6 +127,26 @@ Result<EmdbRangeIter> Keyspace::iter_from(Bytes start) const { return range_iter
 
 Result<EmdbRangeIter> Keyspace::iter_after(Bytes start) const { return range_iter(Range::after(start)); }
 
+#if EMDB_TTL
+Result<void> Keyspace::insert_with_ttl(Bytes key, Bytes value, Ttl ttl) {
+    return engine_->insert_with_ttl(*state_, key, value, ttl);
+}
+
+Result<std::optional<std::uint64_t>> Keyspace::expires_at(Bytes key) const { return engine_->expires_at(*state_, key); }
+
+Result<std::optional<std::chrono::milliseconds>> Keyspace::ttl(Bytes key) const { return engine_->ttl(*state_, key); }
+
+Result<bool> Keyspace::persist(Bytes key) { return engine_->persist(*state_, key); }
+
+Result<std::size_t> Keyspace::sweep_expired() { return engine_->sweep_expired(*state_); }
+#endif
+
+#if EMDB_NESTED
+Result<std::vector<Record>> Keyspace::group(std::string_view prefix) const { return engine_->group(*state_, prefix); }
+
+Result<std::size_t> Keyspace::delete_group(std::string_view prefix) { return engine_->delete_group(*state_, prefix); }
+#endif
+
 const std::string& Namespace::name() const noexcept { return state_->name; }
 
 // Transactions
@@ -134,14 +154,15 @@ const std::string& Namespace::name() const noexcept { return state_->name; }
 TransactionView::TransactionView(detail::StagedWrites& staged, std::shared_ptr<detail::KeyspaceState> keyspace) noexcept
     : staged_(&staged), keyspace_(std::move(keyspace)) {}
 
-Result<void> TransactionView::insert(Bytes key, Bytes value) { return staged_->stage(keyspace_, key, value); }
+Result<void> TransactionView::insert(Bytes key, Bytes value) { return staged_->put(keyspace_, key, value); }
 
-Result<std::optional<std::string>> TransactionView::remove(Bytes key) {
-    auto prior = staged_->get(keyspace_, key);
-    if (!prior || !*prior) return prior;
-    if (auto staged = staged_->stage(keyspace_, key, std::nullopt); !staged) return std::move(staged).error();
-    return prior;
+#if EMDB_TTL
+Result<void> TransactionView::insert_with_ttl(Bytes key, Bytes value, Ttl ttl) {
+    return staged_->put_with_ttl(keyspace_, key, value, ttl);
 }
+#endif
+
+Result<std::optional<std::string>> TransactionView::remove(Bytes key) { return staged_->remove(keyspace_, key); }
 
 Result<std::optional<std::string>> TransactionView::get(Bytes key) const { return staged_->get(keyspace_, key); }
 

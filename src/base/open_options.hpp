@@ -1,11 +1,13 @@
 #pragma once
 // Everything that EmdbBuilder collects for opening a database.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/config.hpp"
 #include "base/function_ref.hpp"
 #include "base/options.hpp"
 
@@ -25,6 +27,9 @@ struct OpenOptions {
     AppendMode append_mode = AppendMode::automatic;
     bool verify_reads = true;
     bool range_scans = false;
+#if EMDB_TTL
+    std::optional<std::chrono::milliseconds> default_ttl;
+#endif
     LogCallback on_log;
     Clock clock;
     Environment* environment = nullptr;  ///< null: the operating system's

@@ -32,6 +32,7 @@ public:
         FrameContent content;
         content.kind = FrameKind::put;
         content.namespace_id = keyspace_.id;
+        content.expiry_unix_ms = engine_.default_expiry();
         content.key = key;
         content.value = value;
         batch_.add(content);
@@ -56,9 +57,12 @@ private:
         if (!lock) return lock.error();
         std::array<std::size_t, shard_count> per_shard{};
         for (const std::uint64_t hash : hashes_) ++per_shard[KeyHash(hash).shard()];
+        const bool expires = batch_.member(batch_.start_of(0)).expiry_unix_ms != 0;
         for (std::size_t shard = 0; shard < shard_count; ++shard) {
             if (per_shard[shard] == 0) continue;
-            if (auto room = engine_.make_room(keyspace_, shard, per_shard[shard]); !room) return room;
+            // The default is for all of them or for none.
+            const std::size_t expiring = expires ? per_shard[shard] : 0;
+            if (auto room = engine_.make_room(keyspace_, shard, per_shard[shard], expiring); !room) return room;
         }
         NodePool::Promise nodes;
         if (keyspace_.ordered != nullptr) {

@@ -56,14 +56,11 @@ Result<EmdbStats> Engine::stats() const {
     stats.preallocated_bytes = journal.allocated() - stats.file_size_bytes;
     const std::uint64_t needed = journal_start + frame_bytes;
     stats.dead_bytes = stats.file_size_bytes - (std::min)(needed, stats.file_size_bytes);
-    const auto index_bytes = [](const KeyspaceState& keyspace) {
-        return keyspace.index.memory_bytes() + (keyspace.ordered == nullptr ? 0 : keyspace.ordered->memory_bytes());
-    };
     stats.range_scans_enabled = options_.range_scans;
-    stats.index_bytes = index_bytes(*default_keyspace_) + (ordered_nodes_ == nullptr ? 0 : ordered_nodes_->memory_bytes());
+    stats.index_bytes = default_keyspace_->memory_bytes() + (ordered_nodes_ == nullptr ? 0 : ordered_nodes_->memory_bytes());
     const std::lock_guard lock(registry_);
     stats.namespace_count = namespaces_.size();
-    for (const auto& entry : namespaces_) stats.index_bytes += sizeof(KeyspaceState) + index_bytes(*entry.second);
+    for (const auto& entry : namespaces_) stats.index_bytes += sizeof(KeyspaceState) + entry.second->memory_bytes();
     return stats;
 }
 

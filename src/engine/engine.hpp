@@ -11,6 +11,8 @@
 //   iteration.hpp       iter and keys
 //   ordered_upkeep.hpp  what keeps the ordered index in step
 //   range_read.hpp      range and its kin
+//   expiry.hpp          insert_with_ttl and its kin, sweep_expired
+//   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
 //   closing.hpp         flush, close, stats
 //
@@ -20,6 +22,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -33,12 +36,15 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/config.hpp"
 #include "base/function_ref.hpp"
 #include "base/open_options.hpp"
 #include "base/range.hpp"
 #include "base/record_source.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 #include "checks/siphash.hpp"
+#include "engine/expiry_clock.hpp"
 #include "engine/generation.hpp"
 #include "engine/keyspace_state.hpp"
 #include "os/contract.hpp"
@@ -91,6 +97,20 @@ public:
     Result<void> update(KeyspaceState& keyspace, Bytes key, FunctionRef<Result<MaybeValue>(MaybeView)> change);
     Result<void> clear(KeyspaceState& keyspace);
 
+#if EMDB_TTL
+    Result<void> insert_with_ttl(KeyspaceState& keyspace, Bytes key, Bytes value, Ttl ttl);
+    Result<std::optional<std::uint64_t>> expires_at(const KeyspaceState& keyspace, Bytes key) const;
+    Result<std::optional<std::chrono::milliseconds>> ttl(const KeyspaceState& keyspace, Bytes key) const;
+    Result<bool> persist(KeyspaceState& keyspace, Bytes key);
+    Result<std::size_t> sweep_expired(KeyspaceState& keyspace);
+#endif
+#if EMDB_NESTED
+    Result<std::vector<Record>> group(const KeyspaceState& keyspace, std::string_view prefix) const;
+    Result<std::size_t> delete_group(KeyspaceState& keyspace, std::string_view prefix);
+    Result<std::unique_ptr<RecordSource>> iterate_group(const std::shared_ptr<KeyspaceState>& keyspace,
+                                                        std::string_view prefix) const;
+#endif
+
     Result<std::shared_ptr<KeyspaceState>> open_namespace(std::string_view name);
     Result<bool> drop_namespace(std::string_view name);
     Result<std::vector<std::string>> list_namespaces() const;
@@ -105,6 +125,7 @@ private:
     friend class IndexBuilder;
     friend class HashIterationSource;
     friend class RangeIterationSource;
+    friend class GroupRemoval;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -197,8 +218,11 @@ private:
     Error damaged_error(std::uint64_t offset) const;
     Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
     Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
-    template <class Take>
+    /// `any` also finds records that have expired.
+    enum class Wanted : std::uint8_t { live, any };
+    template <Wanted wanted = Wanted::live, class Take>
     Result<bool> read(const KeyspaceState& keyspace, Bytes key, Take&& take) const;
+    Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
     void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
     void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 
@@ -221,9 +245,16 @@ private:
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value);
-    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value);
+    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
+    Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
+    Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
+    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                       std::uint64_t expiry_unix_ms);
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
+    void index_put_plain(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                         const FrameView& frame, const OrderedIndex::Hint& hint) noexcept;
+    void index_put_expiring(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                            const FrameView& frame, const OrderedIndex::Hint& hint) noexcept;
     void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset, const FrameView& frame,
                    const OrderedIndex::Hint& hint = {}) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
@@ -236,9 +267,27 @@ private:
     Error out_of_memory() const;
     Error not_ordered() const;
     bool collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const;
+    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceState& keyspace, const Range& range) const;
 
     void forget_records(KeyspaceState& keyspace) noexcept;
     Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
+
+    // Expiry. 0 stands for none.
+#if EMDB_TTL
+    std::uint64_t expiry_after(std::chrono::milliseconds duration) const;
+    std::uint64_t default_expiry() const { return options_.default_ttl ? expiry_after(*options_.default_ttl) : 0; }
+    Result<std::uint64_t> expiry_of(Ttl ttl) const;
+    struct Sweep;
+    Result<std::size_t> sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now, std::optional<Error>& damage);
+#else
+    static constexpr std::uint64_t default_expiry() noexcept { return 0; }
+#endif
+
+#if EMDB_NESTED
+    // Groups.
+    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceState& keyspace, Bytes prefix) const;
+#endif
 
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
@@ -251,10 +300,11 @@ private:
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
-    std::uint64_t now_unix_ms() const;
+    std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }
 
     const OpenOptions options_;
     Environment& environment_;
+    const ExpiryClock clock_;
     const std::string path_;           ///< as the user gave it
     std::string absolute_path_;        ///< for names of other files
     const bool in_memory_;

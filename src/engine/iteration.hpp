@@ -19,6 +19,7 @@ public:
     HashIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation)
         : path_(engine.path()),
           verify_(engine.verify_reads_),
+          clock_(engine.clock_),
           fork_count_(engine.fork_count_),
           keyspace_(std::move(keyspace)),
           generation_(generation) {
@@ -26,6 +27,21 @@ public:
     }
 
     bool next(RecordView& record) override {
+        FrameView frame;
+        do {
+            if (!step(frame)) return false;
+        } while (clock_.has_expired(frame));
+        record = {frame.key.as_string_view(), frame.value.as_string_view()};
+        return true;
+    }
+
+    Result<void> status() const override { return failed_ ? Result<void>(*failed_) : Result<void>(); }
+
+private:
+    static constexpr std::size_t batch = 64;
+    static constexpr std::size_t ahead = 8;
+
+    bool step(FrameView& frame) {
         while (next_ == offsets_.size()) {
             if (failed_ || cursor_.at_end()) return false;
             if (fork_count_ != fork_count()) {
@@ -38,7 +54,6 @@ public:
         const Journal& journal = generation_->journal();
         if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
         const std::uint64_t offset = offsets_[next_++];
-        FrameView frame;
         if (!journal.read(offset, verify_, frame)) {
             failed_ = Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
                             ": the record there is not what was written. Restore the file from a backup.")
@@ -47,15 +62,8 @@ public:
             next_ = 0;
             return false;
         }
-        record = {frame.key.as_string_view(), frame.value.as_string_view()};
         return true;
     }
-
-    Result<void> status() const override { return failed_ ? Result<void>(*failed_) : Result<void>(); }
-
-private:
-    static constexpr std::size_t batch = 64;
-    static constexpr std::size_t ahead = 8;
 
     void refill() {
         offsets_.clear();
@@ -69,6 +77,7 @@ private:
 
     const std::string path_;
     const bool verify_;
+    const ExpiryClock clock_;
     const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
     const GenerationRef generation_;

@@ -33,6 +33,9 @@ void Engine::forget_records(KeyspaceState& keyspace) noexcept {
         if (keyspace.ordered != nullptr) unlinked_tree = keyspace.ordered->clear();
         for (std::size_t shard = 0; shard < shard_count; ++shard) index.end_change(shard);
     }
+#if EMDB_TTL
+    keyspace.expiring.clear();
+#endif
     index.dispose_of(unlinked);
     if (keyspace.ordered != nullptr) keyspace.ordered->dispose_of(unlinked_tree);
 }

@@ -57,13 +57,20 @@ struct EngineOpening {
                      ". Close it there first, or share that handle.");
     }
 
-    /// Whether `file` is what the name stands for now.
-    Result<bool> is_current(File& file) const {
+    /// Whether `file` is what `file_name` stands for now. Certain while the file is locked: nobody renames or removes what somebody
+    /// else has locked.
+    Result<bool> is_current(File& file, const std::string& file_name) const {
         auto identity = file.identity();
         if (!identity) return std::move(identity).error();
-        auto status = files().status(name);
+        auto status = files().status(file_name);
         if (!status) return std::move(status).error();
         return status->kind == FileKind::regular && status->identity == *identity;
+    }
+
+    Result<bool> lock_if_current(File& file, const std::string& file_name) const {
+        auto locked = file.try_lock();
+        if (!locked || !*locked) return locked;
+        return is_current(file, file_name);
     }
 
     Result<std::optional<OpenedFile>> open_existing() const {
@@ -75,7 +82,7 @@ struct EngineOpening {
         auto locked = (*file)->try_lock();
         if (!locked) return std::move(locked).error();
         if (!*locked) return already_locked();
-        auto current = is_current(**file);
+        auto current = is_current(**file, name);
         if (!current) return std::move(current).error();
         if (!*current) return std::optional<OpenedFile>();
         auto size = (*file)->size();
@@ -130,9 +137,10 @@ struct EngineOpening {
             if (!is_name_taken(file.error())) return std::move(file).error();
             return make_way();
         }
-        auto locked = (*file)->try_lock();
-        if (!locked) return std::move(locked).error();
-        if (!*locked) return already_locked();
+        // Somebody who takes it for a leftover may have been quicker with the lock, and may have removed it.
+        auto ours = lock_if_current(**file, temporary);
+        if (!ours) return std::move(ours).error();
+        if (!*ours) return std::optional<OpenedFile>();
         auto header = new_header();
         if (!header) return std::move(header).error();
         if (auto written = write_new(**file, *header); !written) {
@@ -150,6 +158,9 @@ struct EngineOpening {
             auto locked = (*file)->try_lock();
             if (!locked) return std::move(locked).error();
             if (!*locked) return already_locked();
+            auto current = is_current(**file, temporary_name());
+            if (!current) return std::move(current).error();
+            if (!*current) return std::optional<OpenedFile>();
         } else if (is_not_found(file.error())) {
             return std::optional<OpenedFile>();
         }
@@ -200,6 +211,7 @@ struct EngineOpening {
 Engine::Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory)
     : options_(options),
       environment_(environment),
+      clock_(options.clock, environment),
       path_(std::move(path)),
       in_memory_(in_memory),
       verify_reads_(options.verify_reads),
@@ -232,6 +244,12 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
         return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
     }
+#if EMDB_TTL
+    if (options.default_ttl && options.default_ttl->count() < 0) {
+        return Error(ErrorCode::invalid_config, "default_ttl(" + std::to_string(options.default_ttl->count()) +
+                     " ms) is negative. Give a duration from 0 on, or leave it out for records that don't expire.");
+    }
+#endif
     if (!options.path && !wants_named_location(options)) return open_in_memory(options);
     Environment& environment = options.environment != nullptr ? *options.environment : native_environment();
     auto path = resolve_database_path(options, environment.files());
@@ -276,8 +294,6 @@ Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& option
 std::shared_ptr<KeyspaceState> Engine::make_keyspace(std::uint32_t id, std::string name) {
     return std::make_shared<KeyspaceState>(id, std::move(name), *generation_, pins_);
 }
-
-std::uint64_t Engine::now_unix_ms() const { return options_.clock ? options_.clock() : environment_.now_unix_ms(); }
 
 void Engine::log(LogLevel level, std::string_view message) const {
     if (options_.on_log) options_.on_log(level, message);

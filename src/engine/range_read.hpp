@@ -68,6 +68,7 @@ class RangeIterationSource final : public RecordSource {
 public:
     RangeIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation, Range range)
         : verify_(engine.verify_reads_),
+          clock_(engine.clock_),
           fork_count_(engine.fork_count_),
           keyspace_(std::move(keyspace)),
           generation_(generation),
@@ -96,6 +97,7 @@ public:
                 fail(offset);
                 return false;
             }
+            if (clock_.has_expired(frame)) continue;
             record = {frame.key.as_string_view(), frame.value.as_string_view()};
             return true;
         }
@@ -130,6 +132,7 @@ private:
     }
 
     const bool verify_;
+    const ExpiryClock clock_;
     const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
     const GenerationRef generation_;
@@ -164,10 +167,10 @@ bool Engine::collect_range(const OrderedIndex& index, const Range& range, std::v
     return true;
 }
 
-Result<std::vector<Record>> Engine::range(const KeyspaceState& keyspace, const Range& range) const {
-    if (!usable(keyspace)) return why_unusable(keyspace);
-    if (keyspace.ordered == nullptr) return not_ordered();
-    const GenerationRef generation = reference();
+// The offsets of a range's records in the order of their keys, expired ones included, as they were at one moment as far as
+// transactions go. Bounds of nodes, and keys that tie, are read from the file; so when it comes to holding publishing_, they were
+// read a moment ago.
+Result<std::vector<std::uint64_t>> Engine::locate_range(const KeyspaceState& keyspace, const Range& range) const {
     std::vector<std::uint64_t> offsets;
     const auto locate = [&] {
         offsets.clear();
@@ -186,17 +189,29 @@ Result<std::vector<Record>> Engine::range(const KeyspaceState& keyspace, const R
         readable = locate();
     }
     if (!readable) return damaged_error(keyspace.ordered->unreadable());
+    if (!offsets.empty() && RangeCursor(range).begins_behind(generation_->journal(), offsets.front())) offsets.erase(offsets.begin());
+    return offsets;
+}
+
+Result<std::vector<Record>> Engine::range(const KeyspaceState& keyspace, const Range& range) const {
+    if (!usable(keyspace)) return why_unusable(keyspace);
+    if (keyspace.ordered == nullptr) return not_ordered();
+    const GenerationRef generation = reference();
+    const auto offsets = locate_range(keyspace, range);
+    if (!offsets) return offsets.error();
 
     const Journal& journal = generation->journal();
     constexpr std::size_t ahead = 8;
-    for (std::size_t i = 0; i < (std::min)(ahead, offsets.size()); ++i) prefetch_frame(journal.address(offsets[i]));
+    for (std::size_t i = 0; i < (std::min)(ahead, offsets->size()); ++i) prefetch_frame(journal.address((*offsets)[i]));
+    ExpiryMoment moment(clock_);
     std::vector<Record> records;
-    records.reserve(offsets.size());
-    for (std::size_t i = 0; i < offsets.size(); ++i) {
-        if (i + ahead < offsets.size()) prefetch_frame(journal.address(offsets[i + ahead]));
+    records.reserve(offsets->size());
+    for (std::size_t i = 0; i < offsets->size(); ++i) {
+        const std::uint64_t offset = (*offsets)[i];
+        if (i + ahead < offsets->size()) prefetch_frame(journal.address((*offsets)[i + ahead]));
         FrameView frame;
-        if (i == 0 && RangeCursor(range).begins_behind(journal, offsets[i])) continue;
-        if (!journal.read(offsets[i], verify_reads_, frame)) return damaged_error(offsets[i]);
+        if (!journal.read(offset, verify_reads_, frame)) return damaged_error(offset);
+        if (moment.has_expired(frame)) continue;
         records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
     }
     return records;

@@ -60,6 +60,7 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
     locate_many(keyspace, keys, offsets);
     const Journal& journal = generation->journal();
     constexpr std::size_t ahead = 8;
+    ExpiryMoment moment(clock_);
     std::size_t found = 0;
     for (std::size_t i = 0; i < keys.size(); ++i) {
         if (keys.size() > few && i + ahead < keys.size() && offsets[i + ahead] != 0) {
@@ -74,6 +75,7 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
             matched = match_any(keyspace, hash_of(keys[i]), keys[i], frame, damaged);
             if (matched == Match::damaged) return damaged_error(damaged);
         }
+        if (matched == Match::yes && moment.has_expired(frame)) matched = Match::no;
         if (matched == Match::yes) ++found;
         visit(i, matched == Match::yes ? MaybeView(frame.value.as_string_view()) : std::nullopt);
     }

@@ -44,7 +44,7 @@ Engine::Match Engine::match(std::uint64_t offset, Bytes key, FrameView& frame, b
 }
 
 // Calls take(const FrameView&) under a pin if the key has a value. False: it has none.
-template <class Take>
+template <Engine::Wanted wanted, class Take>
 Result<bool> Engine::read(const KeyspaceState& keyspace, Bytes key, Take&& take) const {
     if (!usable(keyspace)) [[unlikely]] return why_unusable(keyspace);
     const KeyHash hash = hash_of(key);
@@ -59,6 +59,7 @@ Result<bool> Engine::read(const KeyspaceState& keyspace, Bytes key, Take&& take)
         if (matched == Match::damaged) return damaged_error(damaged);
         if (matched == Match::no) return false;
     }
+    if (wanted == Wanted::live && clock_.has_expired(frame)) return false;
     take(static_cast<const FrameView&>(frame));
     return true;
 }
@@ -99,6 +100,11 @@ Result<std::optional<PinnedValue>> Engine::get_zerocopy(const KeyspaceState& key
 
 Result<bool> Engine::contains_key(const KeyspaceState& keyspace, Bytes key) const {
     return read(keyspace, key, [](const FrameView&) {});
+}
+
+// Whether a key has a record, be it expired.
+Result<bool> Engine::holds(const KeyspaceState& keyspace, Bytes key) const {
+    return read<Wanted::any>(keyspace, key, [](const FrameView&) {});
 }
 
 Result<std::size_t> Engine::len(const KeyspaceState& keyspace) const {

@@ -72,7 +72,7 @@ private:
         KeyspaceState& keyspace = *pending.keyspace;
         const KeyHash hash(pending.hash);
         if (pending.frame.kind() == FrameKind::put) {
-            if (auto room = engine_.make_room(keyspace, hash.shard(), 1); !room) return room;
+            if (auto room = engine_.make_room(keyspace, hash.shard(), 1, pending.frame.expiry_unix_ms != 0); !room) return room;
         }
         const Engine::Current current = engine_.find_slot(keyspace, hash, pending.frame.key);
         if (pending.frame.kind() == FrameKind::put) {

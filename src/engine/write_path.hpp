@@ -91,14 +91,28 @@ Engine::Current Engine::find_slot(const KeyspaceState& keyspace, KeyHash hash, B
     return current;
 }
 
+Error Engine::out_of_memory() const {
+    return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
+}
+
 Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const {
     if (keyspace.index.make_room(shard, count)) return {};
     return out_of_memory();
 }
 
-// Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
-void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
-                       const FrameView& frame, const OrderedIndex::Hint& hint) noexcept {
+// Whatever `count` puts into a shard need, `expiring` of them with an expiry.
+[[gnu::always_inline]] inline Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count,
+                                                             [[maybe_unused]] std::size_t expiring) const {
+#if EMDB_TTL
+    if (expiring != 0 || keyspace.expiring.in_use()) [[unlikely]] {
+        if (!keyspace.expiring.make_room(shard, expiring)) return out_of_memory();
+    }
+#endif
+    return make_room(keyspace, shard, count);
+}
+
+inline void Engine::index_put_plain(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                                    const FrameView& frame, const OrderedIndex::Hint& hint) noexcept {
     const std::uint64_t logical = frame.key.size() + frame.value.size();
     Stripe& stripe = stripe_of(keyspace, hash.shard());
     if (keyspace.ordered != nullptr) {
@@ -118,17 +132,44 @@ void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& cur
     }
 }
 
+#if EMDB_TTL
+// Out of line, so that puts of other records are as short as without expiry.
+[[gnu::noinline]] void Engine::index_put_expiring(KeyspaceState& keyspace, KeyHash hash, const Current& current,
+                                                  std::uint64_t offset, const FrameView& frame,
+                                                  const OrderedIndex::Hint& hint) noexcept {
+    index_put_plain(keyspace, hash, current, offset, frame, hint);
+    if (current.at && current.frame.expiry_unix_ms != 0) keyspace.expiring.became_garbage(hash.shard());
+    if (frame.expiry_unix_ms != 0) keyspace.expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
+}
+#endif
+
+// Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
+void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                       const FrameView& frame, const OrderedIndex::Hint& hint) noexcept {
+#if EMDB_TTL
+    if ((current.frame.expiry_unix_ms | frame.expiry_unix_ms) != 0) [[unlikely]] {
+        return index_put_expiring(keyspace, hash, current, offset, frame, hint);
+    }
+#endif
+    index_put_plain(keyspace, hash, current, offset, frame, hint);
+}
+
 void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept {
     const std::uint64_t logical = key.size() + current.frame.value.size();
     if (keyspace.ordered != nullptr) keyspace.ordered->remove(key, current.at.offset);
     keyspace.index.remove(hash, current.at, logical, current.frame.size);
     stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
+#if EMDB_TTL
+    if (current.frame.expiry_unix_ms != 0) [[unlikely]] keyspace.expiring.became_garbage(hash.shard());
+#endif
 }
 
-Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes key, Bytes value) {
+Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes key, Bytes value,
+                                             std::uint64_t expiry_unix_ms) {
     FrameContent content;
     content.kind = FrameKind::put;
     content.namespace_id = keyspace.id;
+    content.expiry_unix_ms = expiry_unix_ms;
     content.key = key;
     content.value = value;
     auto offset = generation_->journal().append(content);
@@ -136,17 +177,19 @@ Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes
     Appended appended;
     appended.offset = *offset;
     appended.view.size = content.frame_size();
+    appended.view.expiry_unix_ms = expiry_unix_ms;
     appended.view.key = key;
     appended.view.value = value;
     return appended;
 }
 
-Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value) {
+Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                           std::uint64_t expiry_unix_ms) {
     OrderedPut ordered;
     if (keyspace.ordered != nullptr) {
         if (auto prepared = prepare_put(keyspace, key, ordered); !prepared) return prepared;
     }
-    const auto frame = append_put(keyspace, key, value);
+    const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
     if (!frame) return frame.error();
     const HashIndex::Change change(keyspace.index, hash.shard());
     index_put(keyspace, hash, current, frame->offset, frame->view, ordered.hint);
@@ -158,6 +201,9 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
     content.kind = FrameKind::remove;
     content.namespace_id = keyspace.id;
     content.key = key;
+#if EMDB_TTL
+    keyspace.expiring.tidy(hash.shard());
+#endif
     auto offset = generation_->journal().append(content);
     if (!offset) return std::move(offset).error();
     {
@@ -182,25 +228,30 @@ Result<void> Engine::after_write() {
                  "because it could not be synced: " + flushed.error().message());
 }
 
-Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
+// Inlined, so that a plain insert is one function with no expiry to hand around.
+[[gnu::always_inline]] inline Result<void> Engine::put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms) {
     if (auto sized = check_sizes(key, value.size()); !sized) return sized;
     const KeyHash hash = hash_of(key);
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
+        if (auto room = make_room(keyspace, hash.shard(), 1, expiry_unix_ms != 0); !room) return room;
         keyspace.index.prefetch(hash);  // while the ordered index is looked at and the frame is appended
         OrderedPut ordered;
         if (keyspace.ordered != nullptr) {
             if (auto prepared = prepare_put(keyspace, key, ordered); !prepared) return prepared;
         }
-        const auto frame = append_put(keyspace, key, value);
+        const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
         if (!frame) return frame.error();
         const Current current = find_slot(keyspace, hash, key);
         const HashIndex::Change change(keyspace.index, hash.shard());
         index_put(keyspace, hash, current, frame->offset, frame->view, ordered.hint);
     }
     return after_write();
+}
+
+Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
+    return put(keyspace, key, value, default_expiry());
 }
 
 Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
@@ -212,7 +263,8 @@ Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
         const auto current = find_current(keyspace, hash, key);
         if (!current) return current.error();
         if (!current->at) return MaybeValue();
-        prior.emplace(current->frame.value.as_string_view());
+        // An expired record is removed for good, too: once this call has returned, no clock that goes back may show it again.
+        if (!clock_.has_expired(current->frame)) prior.emplace(current->frame.value.as_string_view());
         if (auto erased = erase(keyspace, hash, *current, key); !erased) return std::move(erased).error();
     }
     if (auto settled = after_write(); !settled) return std::move(settled).error();
@@ -223,16 +275,18 @@ Result<bool> Engine::compare_exchange(KeyspaceState& keyspace, Bytes key, std::o
                                       std::optional<Bytes> desired) {
     if (auto sized = check_sizes(key, desired ? desired->size() : 0); !sized) return std::move(sized).error();
     const KeyHash hash = hash_of(key);
+    const std::uint64_t expiry = desired ? default_expiry() : 0;
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return std::move(room).error();
+        if (auto room = make_room(keyspace, hash.shard(), 1, expiry != 0); !room) return std::move(room).error();
         const auto current = find_current(keyspace, hash, key);
         if (!current) return current.error();
-        if (static_cast<bool>(current->at) != expected.has_value()) return false;
+        const bool present = current->at && !clock_.has_expired(current->frame);
+        if (present != expected.has_value()) return false;
         if (expected && current->frame.value != *expected) return false;
         if (!desired && !current->at) return true;
-        auto changed = desired ? store(keyspace, hash, *current, key, *desired) : erase(keyspace, hash, *current, key);
+        auto changed = desired ? store(keyspace, hash, *current, key, *desired, expiry) : erase(keyspace, hash, *current, key);
         if (!changed) return std::move(changed).error();
     }
     if (auto settled = after_write(); !settled) return std::move(settled).error();
@@ -246,19 +300,21 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
         if (auto allowed = refuse_write(); !allowed) return allowed;
         const GenerationRef generation = reference();  // keeps the value in place while the caller's code looks at it
         FrameView seen;
-        auto found = read(keyspace, key, [&](const FrameView& frame) { seen = frame; });
+        auto found = read<Wanted::any>(keyspace, key, [&](const FrameView& frame) { seen = frame; });
         if (!found) return std::move(found).error();
-        auto desired = change(*found ? MaybeView(seen.value.as_string_view()) : std::nullopt);
+        const bool present = *found && !clock_.has_expired(seen);
+        auto desired = change(present ? MaybeView(seen.value.as_string_view()) : std::nullopt);
         if (!desired) return std::move(desired).error();
         if (auto sized = check_sizes(key, *desired ? (*desired)->size() : 0); !sized) return sized;
+        const std::uint64_t expiry = *desired ? default_expiry() : 0;
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
+        if (auto room = make_room(keyspace, hash.shard(), 1, expiry != 0); !room) return room;
         const Current current = find_slot(keyspace, hash, key);
         // A frame's place is its identity: the key was not written meanwhile if it still has the same one.
         if (static_cast<bool>(current.at) != *found || (*found && current.frame.start != seen.start)) continue;
         if (!*desired && !*found) return {};
-        auto changed = *desired ? store(keyspace, hash, current, key, **desired) : erase(keyspace, hash, current, key);
+        auto changed = *desired ? store(keyspace, hash, current, key, **desired, expiry) : erase(keyspace, hash, current, key);
         if (!changed) return changed;
         break;
     }

@@ -130,6 +130,12 @@ public:
 
     bool insert(const std::string& space, const std::string& key, const std::string& value) {
         issue({{Step::Kind::put, space, key, value}});
+#if EMDB_TTL
+        // An expiry that does not come: longer frames, which are also kept in a list of their own.
+        if (!settings_.records_of_one_size && random_.one_in(3)) {
+            return wrote(keyspace(space).insert_with_ttl(key, value, emdb::Ttl::at(UINT64_MAX)), "insert_with_ttl");
+        }
+#endif
         return wrote(keyspace(space).insert(key, value), "insert");
     }
 
