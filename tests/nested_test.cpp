@@ -43,7 +43,7 @@ class Store {
   public:
     enum class Kind { in_memory, automatic, pwrite };
 
-    explicit Store(Kind kind) : kind_(kind), db_(open()) {}
+    explicit Store(Kind kind, bool range_scans = false) : kind_(kind), range_scans_(range_scans), db_(open()) {}
 
     Emdb& db() { return *db_; }
     void set_now(std::uint64_t now) { *now_ = now; }
@@ -57,13 +57,14 @@ class Store {
   private:
     Emdb open() {
         EmdbBuilder builder;
-        builder.clock([now = now_] { return now->load(); });
+        builder.clock([now = now_] { return now->load(); }).enable_range_scans(range_scans_);
         if (kind_ == Kind::in_memory) return builder.build().value();
         builder.path(folder_.file("store.emdb")).append_mode(kind_ == Kind::pwrite ? AppendMode::pwrite : AppendMode::automatic);
         return builder.build().value();
     }
 
     Kind kind_;
+    bool range_scans_;
     std::shared_ptr<std::atomic<std::uint64_t>> now_ = std::make_shared<std::atomic<std::uint64_t>>(1000);
     TempFolder folder_;
     std::optional<Emdb> db_;
@@ -71,13 +72,16 @@ class Store {
 
 constexpr Store::Kind every_kind[] = {Store::Kind::in_memory, Store::Kind::automatic, Store::Kind::pwrite};
 
-// Runs a piece of specification on the default keyspace and on a namespace of each kind of store.
+// Runs a piece of specification on the default keyspace and on a namespace of each kind of store, with range scans and without.
 template <class F> void on_every_keyspace(F&& specification) {
     for (const Store::Kind kind : every_kind) {
-        for (const bool named : {false, true}) {
+        for (const int variant : {0, 1, 2, 3}) {
+            const bool named = variant % 2 == 1;
+            const bool range_scans = variant / 2 == 1;
             CAPTURE(static_cast<int>(kind));
             CAPTURE(named);
-            Store store(kind);
+            CAPTURE(range_scans);
+            Store store(kind, range_scans);
             emdb::Keyspace keyspace = store.db();
             if (named) keyspace = store.db().open_namespace("names").value();
             specification(store, keyspace);

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -526,6 +527,45 @@ TEST_CASE("damage to a record is corrupted, for range and iterator, and overwrit
     db.insert("key1150", "whole again").value();
     CHECK(db.range(Range::all()).value().size() == 300);
 }
+
+#if EMDB_TTL
+TEST_CASE("expired records are in no range, and a sweep takes them out of the order") {
+    TempFolder folder;
+    const auto now = std::make_shared<std::atomic<std::uint64_t>>(1000);
+    const auto open = [&] {
+        return Emdb::builder().path(folder.file("a.emdb")).enable_range_scans(true).clock([now] { return now->load(); }).build().value();
+    };
+    for (int session = 0; session < 2; ++session) {
+        Emdb db = open();
+        auto space = db.open_namespace("space").value();
+        for (Keyspace* keyspace : std::initializer_list<Keyspace*>{&db, &space}) {
+            if (session == 0) {
+                for (int i = 0; i < 900; ++i) {
+                    const emdb::Ttl ttl = i % 3 == 0 ? emdb::Ttl::never() : emdb::Ttl::at(i % 3 == 1 ? 2000 : 3000);
+                    keyspace->insert_with_ttl("key" + std::to_string(1000 + i), "v", ttl).value();
+                }
+                *now = 1999;
+                CHECK(keys_in(*keyspace, Range::all()).size() == 900);
+                *now = 2000;
+            }
+            CHECK(keys_in(*keyspace, Range::all()).size() == 600);
+            CHECK(keys_in(*keyspace, Range::closed("key1001", "key1002")) == Keys{"key1002"});
+            CHECK(keyspace->range_prefix("key1001").value().empty());
+            if (session == 0) continue;
+            CHECK(keyspace->sweep_expired().value() == 300);
+            CHECK(keys_in(*keyspace, Range::all()).size() == 600);
+            keyspace->insert("key1001", "back").value();
+            CHECK(keys_in(*keyspace, Range::closed("key1001", "key1002")) == Keys{"key1001", "key1002"});
+            CHECK(keyspace->remove("key1001").value() == "back");
+            *now = 3000;
+            CHECK(keys_in(*keyspace, Range::all()).size() == 300);
+            CHECK(keyspace->sweep_expired().value() == 300);
+            CHECK(keys_in(*keyspace, Range::all()).size() == 300);
+            *now = 2000;
+        }
+    }
+}
+#endif
 
 // --- threads
 
