@@ -39,6 +39,7 @@
 // base: what everything rests on.
 #include "base/single_implementation.hpp"
 #include "base/error_text.hpp"
+#include "base/range_bounds.hpp"
 #include "base/coding.hpp"
 #include "base/cpu.hpp"
 

@@ -90,18 +90,10 @@ public:
     }
 };
 
-/// Live records in ascending byte order of their keys; otherwise as EmdbIter, weakly consistent with concurrent writes included.
-class EmdbRangeIter : public detail::SourceRange<RecordView> {
+/// The same in ascending byte order of the keys.
+class EmdbRangeIter : public EmdbIter {
 public:
-    explicit EmdbRangeIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
-
-    /// The records not seen yet, owned.
-    Result<std::vector<Record>> collect() {
-        std::vector<Record> records;
-        while (step()) records.push_back({std::string(item_.key), std::string(item_.value)});
-        if (auto ended = status(); !ended) return std::move(ended).error();
-        return records;
-    }
+    using EmdbIter::EmdbIter;
 };
 
 /// As EmdbIter, keys only.
