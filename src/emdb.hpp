@@ -22,7 +22,7 @@
 #include "base/ttl.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
-#include "base/open_options.hpp"
+#include "base/callbacks.hpp"
 #include "api/path.hpp"
 #include "api/value_ref.hpp"
 #include "api/iterators.hpp"
@@ -40,6 +40,7 @@
 #include "base/single_implementation.hpp"
 #include "base/error_text.hpp"
 #include "base/range_bounds.hpp"
+#include "base/open_options.hpp"
 #include "base/coding.hpp"
 #include "base/cpu.hpp"
 

@@ -26,10 +26,10 @@ public:
     static Result<Emdb> open(Path path);
     /// A database in memory, gone with its last handle.
     static Emdb open_in_memory();
-    static EmdbBuilder builder() { return {}; }
+    static EmdbBuilder builder();
 
     /// The same as copying.
-    Emdb clone_handle() const { return *this; }
+    Emdb clone_handle() const;
     /// As given to open or resolved by the builder; ":memory:" for a database in memory.
     std::string path() const;
 

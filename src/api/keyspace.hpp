@@ -220,8 +220,7 @@ public:
 protected:
     friend class Transaction;
     friend class Focus;
-    Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept
-        : engine_(std::move(engine)), state_(std::move(state)) {}
+    Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept;
 
     Result<std::size_t> visit_each(std::span<const Bytes> keys,
                                    detail::FunctionRef<void(std::size_t, detail::MaybeView)> visit) const;

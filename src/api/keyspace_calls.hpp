@@ -43,6 +43,9 @@ ValueRef::~ValueRef() {
 
 // Keyspace
 
+Keyspace::Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept
+    : engine_(std::move(engine)), state_(std::move(state)) {}
+
 Result<void> Keyspace::insert(Bytes key, Bytes value) { return engine_->insert(*state_, key, value); }
 
 Result<std::optional<std::string>> Keyspace::get(Bytes key) const { return engine_->get(*state_, key); }
@@ -146,6 +149,31 @@ Result<std::vector<Record>> Keyspace::group(std::string_view prefix) const { ret
 
 Result<std::size_t> Keyspace::delete_group(std::string_view prefix) { return engine_->delete_group(*state_, prefix); }
 #endif
+
+// Iterators
+
+namespace detail {
+
+inline Result<std::vector<Record>> collect_records(RecordSource& source) {
+    std::vector<Record> records;
+    RecordView record;
+    while (source.next(record)) records.push_back({std::string(record.key), std::string(record.value)});
+    if (auto ended = source.status(); !ended) return std::move(ended).error();
+    return records;
+}
+
+}  // namespace detail
+
+Result<std::vector<Record>> EmdbIter::collect() { return detail::collect_records(*source_); }
+
+Result<std::vector<Record>> EmdbRangeIter::collect() { return detail::collect_records(*source_); }
+
+Result<std::vector<std::string>> EmdbKeyIter::collect() {
+    std::vector<std::string> keys;
+    while (step()) keys.emplace_back(item_);
+    if (auto ended = status(); !ended) return std::move(ended).error();
+    return keys;
+}
 
 const std::string& Namespace::name() const noexcept { return state_->name; }
 

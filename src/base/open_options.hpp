@@ -5,18 +5,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/config.hpp"
-#include "base/function_ref.hpp"
+#include "base/callbacks.hpp"
 #include "base/options.hpp"
 
 namespace emdb::detail {
 
 class Environment;
-
-using LogCallback = SharedFunction<void(LogLevel, std::string_view)>;
-using Clock = SharedFunction<std::uint64_t()>;
 
 struct OpenOptions {
     std::optional<std::string> path;

@@ -1,6 +1,7 @@
 #pragma once
 // Range: which keys a range scan is about.
 
+#include <optional>
 #include <string>
 
 #include "base/bytes.hpp"
@@ -11,34 +12,41 @@ namespace emdb {
 /// whose bounds are in the wrong order is empty.
 class Range {
 public:
-    static Range all();
-    static Range half_open(Bytes a, Bytes b);    ///< a <= key < b
-    static Range closed(Bytes a, Bytes b);       ///< a <= key <= b
-    static Range open(Bytes a, Bytes b);         ///< a < key < b
-    static Range open_closed(Bytes a, Bytes b);  ///< a < key <= b
-    static Range from(Bytes a);                  ///< a <= key
-    static Range after(Bytes a);                 ///< a < key
-    static Range until(Bytes b);                 ///< key < b
-    static Range up_to(Bytes b);                 ///< key <= b
-    static Range prefix(Bytes p);                ///< keys that begin with p
+    /// Where the range begins or ends.
+    struct Bound {
+        std::string key;
+        bool inclusive = true;
+    };
 
-    /// Where it begins; the empty key, inclusive, if there is no lower bound.
-    const std::string& lower() const noexcept { return lower_; }
-    bool lower_inclusive() const noexcept { return lower_inclusive_; }
-    bool has_upper() const noexcept { return has_upper_; }
-    const std::string& upper() const noexcept { return upper_; }
-    bool upper_inclusive() const noexcept { return upper_inclusive_; }
+    static Range all();
+    /// [a, b)
+    static Range half_open(Bytes a, Bytes b);
+    /// [a, b]
+    static Range closed(Bytes a, Bytes b);
+    /// (a, b)
+    static Range open(Bytes a, Bytes b);
+    /// (a, b]
+    static Range open_closed(Bytes a, Bytes b);
+    /// [a, ...
+    static Range from(Bytes a);
+    /// (a, ...
+    static Range after(Bytes a);
+    /// ..., b)
+    static Range until(Bytes b);
+    /// ..., b]
+    static Range up_to(Bytes b);
+    /// Keys that begin with p.
+    static Range prefix(Bytes p);
+
+    /// nullopt: from the first key, or to the last.
+    const std::optional<Bound>& lower() const noexcept { return lower_; }
+    const std::optional<Bound>& upper() const noexcept { return upper_; }
 
 private:
-    Range() = default;
-    void begin(Bytes key, bool inclusive);
-    void end(Bytes key, bool inclusive);
+    Range(std::optional<Bound> lower, std::optional<Bound> upper) noexcept;
 
-    std::string lower_;
-    std::string upper_;
-    bool lower_inclusive_ = true;
-    bool upper_inclusive_ = true;
-    bool has_upper_ = false;
+    std::optional<Bound> lower_;
+    std::optional<Bound> upper_;
 };
 
 }  // namespace emdb

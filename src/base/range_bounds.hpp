@@ -1,75 +1,37 @@
 #pragma once
-// How a Range gets its bounds.
+// The out-of-line half of range.hpp.
 
+#include <optional>
 #include <string>
+#include <utility>
 
+#include "base/bytes.hpp"
 #include "base/range.hpp"
 
 namespace emdb {
 
-void Range::begin(Bytes key, bool inclusive) {
-    lower_ = key.as_string_view();
-    lower_inclusive_ = inclusive;
-}
+namespace detail {
 
-void Range::end(Bytes key, bool inclusive) {
-    upper_ = key.as_string_view();
-    upper_inclusive_ = inclusive;
-    has_upper_ = true;
-}
+inline std::optional<Range::Bound> bound_at(Bytes key) { return Range::Bound{std::string(key.as_string_view()), true}; }
+inline std::optional<Range::Bound> bound_beside(Bytes key) { return Range::Bound{std::string(key.as_string_view()), false}; }
 
-Range Range::all() { return {}; }
+}  // namespace detail
 
-Range Range::half_open(Bytes a, Bytes b) {
-    Range range = from(a);
-    range.end(b, false);
-    return range;
-}
+Range::Range(std::optional<Bound> lower, std::optional<Bound> upper) noexcept
+    : lower_(std::move(lower)), upper_(std::move(upper)) {}
 
-Range Range::closed(Bytes a, Bytes b) {
-    Range range = from(a);
-    range.end(b, true);
-    return range;
-}
+Range Range::all() { return Range(std::nullopt, std::nullopt); }
+Range Range::half_open(Bytes a, Bytes b) { return Range(detail::bound_at(a), detail::bound_beside(b)); }
+Range Range::closed(Bytes a, Bytes b) { return Range(detail::bound_at(a), detail::bound_at(b)); }
+Range Range::open(Bytes a, Bytes b) { return Range(detail::bound_beside(a), detail::bound_beside(b)); }
+Range Range::open_closed(Bytes a, Bytes b) { return Range(detail::bound_beside(a), detail::bound_at(b)); }
+Range Range::from(Bytes a) { return Range(detail::bound_at(a), std::nullopt); }
+Range Range::after(Bytes a) { return Range(detail::bound_beside(a), std::nullopt); }
+Range Range::until(Bytes b) { return Range(std::nullopt, detail::bound_beside(b)); }
+Range Range::up_to(Bytes b) { return Range(std::nullopt, detail::bound_at(b)); }
 
-Range Range::open(Bytes a, Bytes b) {
-    Range range = after(a);
-    range.end(b, false);
-    return range;
-}
-
-Range Range::open_closed(Bytes a, Bytes b) {
-    Range range = after(a);
-    range.end(b, true);
-    return range;
-}
-
-Range Range::from(Bytes a) {
-    Range range;
-    range.begin(a, true);
-    return range;
-}
-
-Range Range::after(Bytes a) {
-    Range range;
-    range.begin(a, false);
-    return range;
-}
-
-Range Range::until(Bytes b) {
-    Range range;
-    range.end(b, false);
-    return range;
-}
-
-Range Range::up_to(Bytes b) {
-    Range range;
-    range.end(b, true);
-    return range;
-}
-
-// The keys end before the shortest key that is greater than all of them. There is none if the prefix is nothing but 0xFF.
 Range Range::prefix(Bytes p) {
+    // They end before the shortest key that is greater than all of them. There is none if p is nothing but 0xFF.
     std::string end(p.as_string_view());
     while (!end.empty() && static_cast<unsigned char>(end.back()) == 0xFF) end.pop_back();
     if (end.empty()) return from(p);

@@ -23,9 +23,9 @@ namespace emdb::detail {
 class RangeCursor {
 public:
     explicit RangeCursor(const Range& range) {
-        from_ = {range.lower(), range.lower_inclusive()};
-        if (!range.has_upper()) return;
-        to_ = KeyBound{range.upper(), range.upper_inclusive()};
+        if (range.lower()) from_ = {range.lower()->key, range.lower()->inclusive};
+        if (range.upper()) to_ = KeyBound{range.upper()->key, range.upper()->inclusive};
+        if (!to_) return;
         const int order = compare_keys(from_.key, to_->key);
         ended_ = order > 0 || (order == 0 && !(from_.inclusive && to_->inclusive));
     }
