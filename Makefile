@@ -100,7 +100,7 @@ SAME_ADDRESSES = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 THREAD_TESTS = $(if $(TESTS),$(shell grep -lE 'std::(jthread|thread|async)|pthread_create' $(TESTS)))
 sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=1
 sanitize: export UBSAN_OPTIONS = print_stacktrace=1
-sanitize: export TSAN_OPTIONS = die_after_fork=0 second_deadlock_stack=1
+sanitize: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0
 sanitize: deps
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/address \
 	    CXXFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' || failed=--failed=build; \

@@ -167,7 +167,9 @@ static void run(const Options& options) {
                                         [&](const std::string& row) { return context.wants(row); });
         if (!wanted) continue;
         std::filesystem::create_directory(context.folder);
+        const OtherLoad others;
         experiment.measure(context);
+        report.add_load_of_others(others.share());
         std::filesystem::remove_all(context.folder);
     }
     report.print_summary();

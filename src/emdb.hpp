@@ -18,9 +18,11 @@
 #include "base/error.hpp"
 #include "base/result.hpp"
 #include "base/options.hpp"
+#include "base/range.hpp"
+#include "base/ttl.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
-#include "base/open_options.hpp"
+#include "base/callbacks.hpp"
 #include "api/path.hpp"
 #include "api/value_ref.hpp"
 #include "api/iterators.hpp"
@@ -28,6 +30,7 @@
 #include "api/transaction.hpp"
 #include "api/builder.hpp"
 #include "api/emdb.hpp"
+#include "api/focus.hpp"
 #endif  // EMDB_HPP
 
 #if defined(EMDB_IMPLEMENTATION) && !defined(EMDB_IMPLEMENTATION_INCLUDED)
@@ -36,6 +39,8 @@
 // base: what everything rests on.
 #include "base/single_implementation.hpp"
 #include "base/error_text.hpp"
+#include "base/range_bounds.hpp"
+#include "base/open_options.hpp"
 #include "base/coding.hpp"
 #include "base/cpu.hpp"
 
@@ -61,24 +66,35 @@
 #include "journal/replay.hpp"
 #include "journal/batch_buffer.hpp"
 
-// index: from hashes to offsets, read without locks.
+// index: from hashes, and in key order, to offsets; read without locks.
 #include "index/thread_slot.hpp"
 #include "index/pins.hpp"
 #include "index/hash_table.hpp"
 #include "index/hash_index.hpp"
+#include "index/expiry_queues.hpp"
+#include "index/tree_node.hpp"
+#include "index/node_pool.hpp"
+#include "index/ordered_index.hpp"
+#include "index/ordered_shape.hpp"
+#include "index/ordered_sort.hpp"
 
-// engine: generations, read and write paths, transactions.
+// engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
+#include "engine/expiry_clock.hpp"
 #include "engine/keyspace_state.hpp"
 #include "engine/lock_file.hpp"
 #include "engine/lock_inspection.hpp"
 #include "engine/engine.hpp"
 #include "engine/write_path.hpp"
 #include "engine/read_path.hpp"
+#include "engine/ordered_upkeep.hpp"
+#include "engine/range_read.hpp"
 #include "engine/read_many.hpp"
 #include "engine/staged_writes.hpp"
 #include "engine/bulk_load.hpp"
 #include "engine/iteration.hpp"
+#include "engine/expiry.hpp"
+#include "engine/groups.hpp"
 #include "engine/namespaces.hpp"
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
@@ -88,6 +104,7 @@
 // api: the public calls.
 #include "api/keyspace_calls.hpp"
 #include "api/emdb_calls.hpp"
+#include "api/focus_calls.hpp"
 
 #undef EMDB_WIDE_REGISTERS
 #undef EMDB_WIDE_TARGET

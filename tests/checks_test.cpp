@@ -271,6 +271,20 @@ TEST_CASE("CRC-32C continues with an integer as with its eight little-endian byt
     });
 }
 
+TEST_CASE("the checksum of a frame is that of its bytes and then of an integer, for every length, and reads nothing else") {
+    const Buffer bytes = noise(1200);
+    on_every_path([&] {
+        for (std::size_t size = 0; size <= bytes.size(); ++size) {
+            CAPTURE(size);
+            const Buffer exact(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+            const auto seed = static_cast<std::uint32_t>(size * 0x9E3779B9u);
+            const std::uint64_t value = size * 0x0123456789abcdefu;
+            const auto* const data = reinterpret_cast<const std::byte*>(exact.data());
+            CHECK(detail::crc32c_then_u64(data, size, seed, value) == detail::crc32c_u64(detail::crc32c_portable(data, size, seed), value));
+        }
+    });
+}
+
 TEST_CASE("CRC-32C notices every single changed bit of a frame") {
     Buffer frame = noise(182);
     on_every_path([&] {
@@ -298,30 +312,53 @@ TEST_CASE("CRC-32C agrees with the file of published answers") {
 }
 
 TEST_CASE("SipHash-1-3 gives the published answers") {
-    Buffer message;
-    for (std::size_t size = 0; size < 64; ++size) {
-        CAPTURE(size);
-        CHECK(detail::siphash13(message.data(), size, 0x0706050403020100u, 0x0f0e0d0c0b0a0908u) == siphash13_answers[size]);
-        message.push_back(static_cast<unsigned char>(size));
-    }
+    on_every_path([] {
+        Buffer message;
+        for (std::size_t size = 0; size < 64; ++size) {
+            CAPTURE(size);
+            CHECK(detail::siphash13(message.data(), size, 0x0706050403020100u, 0x0f0e0d0c0b0a0908u) == siphash13_answers[size]);
+            message.push_back(static_cast<unsigned char>(size));
+        }
+    });
 }
 
 TEST_CASE("SipHash-1-3 follows the paper for every length up to 600 at every alignment, and reads nothing else") {
     const Buffer bytes = noise(600);
     Buffer moved(bytes.size() + 8);
-    std::uint64_t k0 = 0x0123456789abcdefu;
-    std::uint64_t k1 = 0xfedcba9876543210u;
+    on_every_path([&] {
+        std::uint64_t k0 = 0x0123456789abcdefu;
+        std::uint64_t k1 = 0xfedcba9876543210u;
+        for (std::size_t size = 0; size <= bytes.size(); ++size) {
+            CAPTURE(size);
+            const Buffer exact(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+            const std::uint64_t expected = reference_siphash13(exact, k0, k1);
+            CHECK(detail::siphash13(exact.data(), size, k0, k1) == expected);
+            for (std::size_t offset = 0; offset < 8; ++offset) {
+                if (size != 0) std::memcpy(moved.data() + offset, exact.data(), size);
+                CHECK(detail::siphash13(moved.data() + offset, size, k0, k1) == expected);
+            }
+            k0 += expected;
+            k1 ^= expected;
+        }
+    });
+}
+
+TEST_CASE("keys are compared right for every length, whichever byte differs") {
+    const Buffer bytes = noise(100);
     for (std::size_t size = 0; size <= bytes.size(); ++size) {
         CAPTURE(size);
-        const Buffer exact(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
-        const std::uint64_t expected = reference_siphash13(exact, k0, k1);
-        CHECK(detail::siphash13(exact.data(), size, k0, k1) == expected);
-        for (std::size_t offset = 0; offset < 8; ++offset) {
-            if (size != 0) std::memcpy(moved.data() + offset, exact.data(), size);
-            CHECK(detail::siphash13(moved.data() + offset, size, k0, k1) == expected);
+        const Buffer key(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+        Buffer other = key;
+        const auto equal = [&] {
+            return detail::equal_bytes(reinterpret_cast<const std::byte*>(key.data()), reinterpret_cast<const std::byte*>(other.data()),
+                                       size);
+        };
+        CHECK(equal());
+        for (unsigned char& byte : other) {
+            byte ^= 0x10;
+            CHECK_FALSE(equal());
+            byte ^= 0x10;
         }
-        k0 += expected;
-        k1 ^= expected;
     }
 }
 

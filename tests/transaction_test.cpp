@@ -601,7 +601,7 @@ TEST_CASE("a transaction has exclusive write access") {
         }
     });
     for (auto& thread : threads) thread.join();
-    CHECK(unrepeatable == 0);
+    CHECK(unrepeatable.load() == 0);
     CHECK(db.get("counter").value() == std::to_string(3 * rounds));
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 // What the figures were measured on, and the process's own memory.
 
-#include <sys/stat.h>
-#include <sys/statfs.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -78,5 +80,41 @@ inline std::uint64_t memory_of_process(const std::string& field) {
     }
     return 0;
 }
+
+/// How much of the processors everybody else has had since it was made, from 0 to 1.
+class OtherLoad {
+  public:
+    OtherLoad() : start_(now()) {}
+    double share() const {
+        const Usage end = now();
+        const double all = end.all - start_.all;
+        return all <= 0 ? 0 : std::max(0.0, (end.busy - start_.busy - (end.own - start_.own)) / all);
+    }
+
+  private:
+    struct Usage {
+        double all = 0, busy = 0, own = 0;  // seconds of processor time
+    };
+    static Usage now() {
+        std::ifstream file("/proc/stat");
+        std::string name;
+        file >> name;
+        Usage usage;
+        const double tick = static_cast<double>(sysconf(_SC_CLK_TCK));
+        double ticks = 0;
+        // user, nice, system, idle, iowait, irq, softirq, steal
+        for (int field = 0; field < 8 && file >> ticks; ++field) {
+            usage.all += ticks / tick;
+            if (field != 3 && field != 4) usage.busy += ticks / tick;
+        }
+        rusage own{};
+        getrusage(RUSAGE_SELF, &own);
+        for (const timeval& time : {own.ru_utime, own.ru_stime}) {
+            usage.own += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+        }
+        return usage;
+    }
+    Usage start_;
+};
 
 }  // namespace bench

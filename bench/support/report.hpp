@@ -1,6 +1,7 @@
 #pragma once
 // The rows of the report: a table as they come in, JSON at the end.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
@@ -64,6 +65,13 @@ class Report {
         rows_.push_back(std::move(row));
     }
 
+    /// For the rows since the last call: a machine that is shared makes every one of them doubtful.
+    void add_load_of_others(double share) {
+        for (; loads_.size() < rows_.size();) loads_.push_back(share);
+        if (share > 0.1)
+            std::printf("    other processes took %.0f %% of the machine during these rows\n", share * 100);
+    }
+
     void print_summary() const {
         std::size_t passed = 0, failed = 0;
         for (const Row& row : rows_) {
@@ -71,6 +79,9 @@ class Report {
             failed += verdict(row) == "FAIL";
         }
         std::printf("\n%zu bars met, %zu missed\n", passed, failed);
+        if (!loads_.empty() && *std::max_element(loads_.begin(), loads_.end()) > 0.1) {
+            std::printf("the machine was not this program's alone: repeat the run when it is\n");
+        }
     }
 
     void write_json(const std::string& path) const {
@@ -84,7 +95,9 @@ class Report {
                  << ",\n     \"reference\": " << median_or_null(row.reference)
                  << ", \"emdb\": " << median_or_null(row.emdb) << ", \"ratio\": " << median_or_null(row.ratios)
                  << ", \"bar\": " << quoted(bar_text(row.bar)) << ", \"verdict\": " << quoted(verdict(row))
-                 << ", \"note\": " << quoted(row.note) << ",\n     \"ratio_samples\": " << list(row.ratios)
+                 << ", \"note\": " << quoted(row.note)
+                 << ", \"load_of_others\": " << (i < loads_.size() ? number(loads_[i]) : "null")
+                 << ",\n     \"ratio_samples\": " << list(row.ratios)
                  << ",\n     \"reference_samples\": " << list(row.reference)
                  << ",\n     \"emdb_samples\": " << list(row.emdb) << "}";
         }
@@ -147,6 +160,7 @@ class Report {
     std::string machine_, workload_;
     bool bars_apply_;
     std::vector<Row> rows_;
+    Samples loads_;  // of other processes, for each row
 };
 
 }  // namespace bench

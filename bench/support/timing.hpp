@@ -125,7 +125,7 @@ template <class F> Cost time_whole(std::size_t count, F&& f) {
 }
 
 /// Does f(i) `count` times by several threads, which take `chunk` operations at a time until none is left, so that they
-/// end together: wall-clock nanoseconds from their release to the end of the last one, for each operation of all threads.
+/// end together: wall-clock nanoseconds from their release to the end of the last one, for each operation of them all.
 /// Starting and joining the threads is not in it.
 template <class F> double time_threads(std::size_t threads, std::size_t count, std::size_t chunk, F&& f) {
     std::atomic<std::size_t> next = 0;

@@ -1,21 +1,28 @@
 #pragma once
 // EmdbBuilder: how a database is opened.
 
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "api/path.hpp"
-#include "base/open_options.hpp"
+#include "base/callbacks.hpp"
+#include "base/config.hpp"
+#include "base/options.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 
 namespace emdb {
 
 class Emdb;
 
 namespace detail {
+class Environment;
 struct BuilderAccess;
-}
+struct OpenOptions;
+}  // namespace detail
 
 /// Collects settings; nothing happens before `build()`, which may be called again for another handle on another file.
 ///
@@ -24,51 +31,47 @@ struct BuilderAccess;
 /// %LOCALAPPDATA%), created if missing. Neither: in memory. Both: `invalid_config`.
 class EmdbBuilder {
 public:
-    EmdbBuilder& path(Path path) {
-        options_.path = path.utf8();
-        return *this;
-    }
+    EmdbBuilder();
+    EmdbBuilder(const EmdbBuilder& other);
+    EmdbBuilder& operator=(const EmdbBuilder& other);
+    ~EmdbBuilder();
+
+    EmdbBuilder& path(Path path);
     /// The folder of the application; must not be empty, "." or "..", nor contain a separator (else `invalid_config`).
-    EmdbBuilder& app_name(std::string name) {
-        options_.app_name = std::move(name);
-        return *this;
-    }
+    EmdbBuilder& app_name(std::string name);
     /// The file's name in that folder, under the same rules.
-    EmdbBuilder& database_name(std::string name) {
-        options_.database_name = std::move(name);
-        return *this;
+    EmdbBuilder& database_name(std::string name);
+    EmdbBuilder& data_root(Path directory);
+#if EMDB_TTL
+    /// How long records live that are written without a Ttl of their own, in all namespaces: by `insert`, `insert_many`,
+    /// `update`, `compare_exchange` and the `insert` of transactions. Each counts from its own write; what was written before
+    /// keeps what it has. Zero: they expire at once. Without this call they never expire. Negative: `invalid_config`.
+    EmdbBuilder& default_ttl(std::chrono::milliseconds duration);
+    template <class Rep, class Period>
+        requires detail::whole_milliseconds<Rep, Period>
+    EmdbBuilder& default_ttl(std::chrono::duration<Rep, Period> duration) {
+        return default_ttl(detail::saturating_milliseconds(duration));
     }
-    EmdbBuilder& data_root(Path directory) {
-        options_.data_root = directory.utf8();
-        return *this;
-    }
-    EmdbBuilder& flush_policy(FlushPolicy policy) {
-        options_.flush_policy = policy;
-        return *this;
-    }
+#endif
+    EmdbBuilder& flush_policy(FlushPolicy policy);
+    /// Keeps an index in key order besides, for `range` and its kin: about 25 bytes of memory a key, and writes that add or
+    /// remove keys take about twice as long. Nothing of it is in the file, so it may be on or off at each opening. Off by default.
+    EmdbBuilder& enable_range_scans(bool on);
     /// Whether every read checks the record's CRC-32C (about 8 ns for 174 bytes). On by default: a memory map hands out
     /// whatever the disk holds now.
-    EmdbBuilder& verify_reads(bool on) {
-        options_.verify_reads = on;
-        return *this;
-    }
+    EmdbBuilder& verify_reads(bool on);
     /// Forces how frames are appended; `mapped` on a file system that does not keep allocations is `invalid_config`.
-    EmdbBuilder& append_mode(AppendMode mode) {
-        options_.append_mode = mode;
-        return *this;
-    }
+    EmdbBuilder& append_mode(AppendMode mode);
     /// f(LogLevel, std::string_view): recovery summaries, cut tails, failures. May be called from any thread that uses the
     /// database, with locks held: it must not call back into the database, nor throw. Silent by default.
     template <class F>
     EmdbBuilder& on_log(F&& f) {
-        options_.on_log = detail::LogCallback(std::forward<F>(f));
-        return *this;
+        return set_log(detail::LogCallback(std::forward<F>(f)));
     }
-    /// f() -> std::uint64_t, milliseconds since 1970 (UTC); for tests. Must be thread-safe.
+    /// f() -> std::uint64_t, milliseconds since 1970 (UTC); for tests. Must be thread-safe, not call the database, and not throw.
     template <class F>
     EmdbBuilder& clock(F&& f) {
-        options_.clock = detail::Clock(std::forward<F>(f));
-        return *this;
+        return set_clock(detail::Clock(std::forward<F>(f)));
     }
 
     /// Opens or creates the database. Errors: `invalid_config`; `io` (missing directory, permission, a directory as path,
@@ -79,16 +82,17 @@ public:
 
 private:
     friend struct detail::BuilderAccess;
-    detail::OpenOptions options_;
+    EmdbBuilder& set_log(detail::LogCallback callback);
+    EmdbBuilder& set_clock(detail::Clock clock);
+
+    std::unique_ptr<detail::OpenOptions> options_;
 };
 
 namespace detail {
 
 /// The seam for tests: runs a database on another Environment (a simulated disk) than the operating system's.
 struct BuilderAccess {
-    static void set_environment(EmdbBuilder& builder, Environment& environment) {
-        builder.options_.environment = &environment;
-    }
+    static void set_environment(EmdbBuilder& builder, Environment& environment);
 };
 
 }  // namespace detail

@@ -26,17 +26,17 @@ public:
     static Result<Emdb> open(Path path);
     /// A database in memory, gone with its last handle.
     static Emdb open_in_memory();
-    static EmdbBuilder builder() { return {}; }
+    static EmdbBuilder builder();
 
     /// The same as copying.
-    Emdb clone_handle() const { return *this; }
+    Emdb clone_handle() const;
     /// As given to open or resolved by the builder; ":memory:" for a database in memory.
     std::string path() const;
 
     /// Calls f(Transaction&) -> Result<T> with exclusive write access and returns its Result<T>. If it holds a value,
-    /// everything staged is applied at once: readers and crashes see all of it or none. If it holds an error, or the commit
-    /// fails (its error is returned), or f throws (rethrown), nothing is applied; only a commit that fails with `io` may turn
-    /// out applied after reopening. Other writers wait meanwhile; readers don't. A plain write, `flush` or a transaction by
+    /// everything staged is applied at once: readers and crashes see all of it or none. If it holds an error, or f throws
+    /// (rethrown), nothing is applied. If the commit fails, its error is returned; after `io` or `poisoned` the transaction may
+    /// be found, whole, after reopening. Other writers wait meanwhile; readers don't. A plain write, `flush` or a transaction by
     /// f's own thread is `invalid_argument`.
     template <class F>
     auto transaction(F&& f) -> std::invoke_result_t<F&, Transaction&> {

@@ -1,5 +1,5 @@
 #pragma once
-// EmdbIter, EmdbKeyIter: single-pass iteration over live records.
+// EmdbIter, EmdbKeyIter, EmdbRangeIter: single-pass iteration over live records.
 
 #include <cstddef>
 #include <iterator>
@@ -82,12 +82,16 @@ public:
     explicit EmdbIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
     /// The records not seen yet, owned.
-    Result<std::vector<Record>> collect() {
-        std::vector<Record> records;
-        while (step()) records.push_back({std::string(item_.key), std::string(item_.value)});
-        if (auto ended = status(); !ended) return std::move(ended).error();
-        return records;
-    }
+    Result<std::vector<Record>> collect();
+};
+
+/// Live records in ascending byte order of their keys; otherwise as EmdbIter, weakly consistent with concurrent writes included.
+class EmdbRangeIter : public detail::SourceRange<RecordView> {
+public:
+    explicit EmdbRangeIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
+
+    /// The records not seen yet, owned.
+    Result<std::vector<Record>> collect();
 };
 
 /// As EmdbIter, keys only.
@@ -96,12 +100,7 @@ public:
     explicit EmdbKeyIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
     /// The keys not seen yet, owned.
-    Result<std::vector<std::string>> collect() {
-        std::vector<std::string> keys;
-        while (step()) keys.emplace_back(item_);
-        if (auto ended = status(); !ended) return std::move(ended).error();
-        return keys;
-    }
+    Result<std::vector<std::string>> collect();
 };
 
 }  // namespace emdb

@@ -1,6 +1,9 @@
 #pragma once
 // Keyspace: the data operations, shared by Emdb (the default keyspace) and Namespace (a named one).
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <iterator>
 #include <memory>
@@ -15,10 +18,18 @@
 #include "api/iterators.hpp"
 #include "api/value_ref.hpp"
 #include "base/bytes.hpp"
+#include "base/config.hpp"
 #include "base/function_ref.hpp"
+#include "base/options.hpp"
+#include "base/range.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 
 namespace emdb {
+
+#if EMDB_NESTED
+class Focus;
+#endif
 
 namespace detail {
 
@@ -38,11 +49,16 @@ OwnedBulkLoad begin_bulk_load(Engine& engine, KeyspaceState& keyspace);
 Result<void> add_to_bulk_load(BulkLoad& load, Bytes key, Bytes value);
 Result<void> finish_bulk_load(BulkLoad& load);
 
-/// Ranges whose elements can be viewed while the range itself lives; other ranges have their elements copied first.
-template <class Range>
-concept viewable_elements = std::forward_iterator<decltype(std::begin(std::declval<Range&>()))> &&
-                            (std::is_lvalue_reference_v<decltype(*std::begin(std::declval<Range&>()))> ||
-                             std::is_trivially_copyable_v<std::remove_cvref_t<decltype(*std::begin(std::declval<Range&>()))>>);
+template <class T, class... Types>
+constexpr bool is_one_of = (std::is_same_v<std::remove_cvref_t<T>, Types> || ...);
+
+/// Ranges whose elements can be viewed while the range itself lives: it holds them, or gives out views of what lives elsewhere.
+/// Other ranges have their elements copied first.
+template <class Range, class Element = decltype(*std::begin(std::declval<Range&>()))>
+concept viewable_elements =
+    std::forward_iterator<decltype(std::begin(std::declval<Range&>()))> &&
+    (std::is_lvalue_reference_v<Element> || is_one_of<Element, Bytes, std::string_view, const char*, char*,
+                                                      std::span<const std::byte>, std::span<const unsigned char>>);
 
 template <class Range>
 concept range_of_bytes = !std::is_convertible_v<Range, std::span<const Bytes>> &&
@@ -130,7 +146,8 @@ public:
         return update_with(key, call);
     }
 
-    /// The number of live records, without counting them. Exact when no write is under way.
+    /// The number of live records, without counting them; those that have expired count until they are replaced, removed or
+    /// swept. Exact when no write is under way.
     Result<std::size_t> len() const;
     Result<bool> is_empty() const;
     /// Removes every record of this keyspace, atomically.
@@ -153,10 +170,57 @@ public:
     Result<EmdbIter> iter() const;
     Result<EmdbKeyIter> keys() const;
 
+    // In byte order of the keys. Without `EmdbBuilder::enable_range_scans(true)`: `invalid_config`.
+
+    /// The records of a range, as they were at one moment as far as transactions go: all of one or nothing of it is seen.
+    Result<std::vector<Record>> range(const Range& range) const;
+    /// The same one by one: in constant memory, and weakly consistent.
+    Result<EmdbRangeIter> range_iter(Range range) const;
+    /// The records whose keys begin with the prefix.
+    Result<std::vector<Record>> range_prefix(Bytes prefix) const;
+    Result<EmdbRangeIter> range_prefix_iter(Bytes prefix) const;
+    /// From the first key that is not less than `start`, or is greater than it, to the last.
+    Result<EmdbRangeIter> iter_from(Bytes start) const;
+    Result<EmdbRangeIter> iter_after(Bytes start) const;
+
+#if EMDB_TTL
+    // A record that has expired is absent to every read, and to remove, compare_exchange and update, from that millisecond on
+    // and after reopening. It takes space until it is replaced, removed or swept. Should the clock be set back, it may be seen
+    // again, unless one of these has happened meanwhile.
+
+    /// As `insert`, with an expiry of its own instead of the default. A negative duration: `invalid_argument`.
+    Result<void> insert_with_ttl(Bytes key, Bytes value, Ttl ttl);
+    /// When the key expires or did, in milliseconds since 1970; nullopt: there is no such key, or it doesn't expire.
+    Result<std::optional<std::uint64_t>> expires_at(Bytes key) const;
+    /// How long the key has left; zero: it has expired and not been swept yet. nullopt: no such key, or it doesn't expire.
+    Result<std::optional<std::chrono::milliseconds>> ttl(Bytes key) const;
+    /// Has a key that would expire stay for good, by writing it anew. False: no such key, or it doesn't expire.
+    Result<bool> persist(Bytes key);
+    /// Removes expired records for good and returns how many. Nothing else does that by itself, so call it now and then where
+    /// many records expire unreplaced. It finds them without looking at others: next to nothing is done if there are none.
+    /// Other writers get in between; a record rewritten meanwhile stays.
+    Result<std::size_t> sweep_expired();
+#endif
+
+#if EMDB_NESTED
+    // Groups: keys with dots as paths. The group of a prefix is exactly the keys `prefix + "." + anything`, byte for byte: the
+    // key "user" is not in the group "user", "user." and "user.1.name" are, "users.1" is not. Prefixes are taken as they are:
+    // the group "user." is that of keys starting with "user..". The empty prefix has no group (`invalid_argument`).
+
+    /// The group's records, in the order of their keys; sees all of a transaction or none of it. Without range scans it looks
+    /// at every record of the keyspace.
+    Result<std::vector<Record>> group(std::string_view prefix) const;
+    /// Removes the group, all at once for readers and crashes, and returns how many records it had. Other writers wait
+    /// meanwhile; without range scans for a look at every record of the keyspace. No limit but memory.
+    Result<std::size_t> delete_group(std::string_view prefix);
+    /// A handle on the keys under a prefix, cheap to copy.
+    Focus focus(std::string_view prefix) const;
+#endif
+
 protected:
     friend class Transaction;
-    Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept
-        : engine_(std::move(engine)), state_(std::move(state)) {}
+    friend class Focus;
+    Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept;
 
     Result<std::size_t> visit_each(std::span<const Bytes> keys,
                                    detail::FunctionRef<void(std::size_t, detail::MaybeView)> visit) const;

@@ -43,6 +43,9 @@ ValueRef::~ValueRef() {
 
 // Keyspace
 
+Keyspace::Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept
+    : engine_(std::move(engine)), state_(std::move(state)) {}
+
 Result<void> Keyspace::insert(Bytes key, Bytes value) { return engine_->insert(*state_, key, value); }
 
 Result<std::optional<std::string>> Keyspace::get(Bytes key) const { return engine_->get(*state_, key); }
@@ -111,6 +114,67 @@ Result<EmdbKeyIter> Keyspace::keys() const {
     return EmdbKeyIter(std::move(*source));
 }
 
+Result<std::vector<Record>> Keyspace::range(const Range& range) const { return engine_->range(*state_, range); }
+
+Result<EmdbRangeIter> Keyspace::range_iter(Range range) const {
+    auto source = engine_->iterate_range(state_, std::move(range));
+    if (!source) return std::move(source).error();
+    return EmdbRangeIter(std::move(*source));
+}
+
+Result<std::vector<Record>> Keyspace::range_prefix(Bytes prefix) const { return range(Range::prefix(prefix)); }
+
+Result<EmdbRangeIter> Keyspace::range_prefix_iter(Bytes prefix) const { return range_iter(Range::prefix(prefix)); }
+
+Result<EmdbRangeIter> Keyspace::iter_from(Bytes start) const { return range_iter(Range::from(start)); }
+
+Result<EmdbRangeIter> Keyspace::iter_after(Bytes start) const { return range_iter(Range::after(start)); }
+
+#if EMDB_TTL
+Result<void> Keyspace::insert_with_ttl(Bytes key, Bytes value, Ttl ttl) {
+    return engine_->insert_with_ttl(*state_, key, value, ttl);
+}
+
+Result<std::optional<std::uint64_t>> Keyspace::expires_at(Bytes key) const { return engine_->expires_at(*state_, key); }
+
+Result<std::optional<std::chrono::milliseconds>> Keyspace::ttl(Bytes key) const { return engine_->ttl(*state_, key); }
+
+Result<bool> Keyspace::persist(Bytes key) { return engine_->persist(*state_, key); }
+
+Result<std::size_t> Keyspace::sweep_expired() { return engine_->sweep_expired(*state_); }
+#endif
+
+#if EMDB_NESTED
+Result<std::vector<Record>> Keyspace::group(std::string_view prefix) const { return engine_->group(*state_, prefix); }
+
+Result<std::size_t> Keyspace::delete_group(std::string_view prefix) { return engine_->delete_group(*state_, prefix); }
+#endif
+
+// Iterators
+
+namespace detail {
+
+inline Result<std::vector<Record>> collect_records(RecordSource& source) {
+    std::vector<Record> records;
+    RecordView record;
+    while (source.next(record)) records.push_back({std::string(record.key), std::string(record.value)});
+    if (auto ended = source.status(); !ended) return std::move(ended).error();
+    return records;
+}
+
+}  // namespace detail
+
+Result<std::vector<Record>> EmdbIter::collect() { return detail::collect_records(*source_); }
+
+Result<std::vector<Record>> EmdbRangeIter::collect() { return detail::collect_records(*source_); }
+
+Result<std::vector<std::string>> EmdbKeyIter::collect() {
+    std::vector<std::string> keys;
+    while (step()) keys.emplace_back(item_);
+    if (auto ended = status(); !ended) return std::move(ended).error();
+    return keys;
+}
+
 const std::string& Namespace::name() const noexcept { return state_->name; }
 
 // Transactions
@@ -118,14 +182,15 @@ const std::string& Namespace::name() const noexcept { return state_->name; }
 TransactionView::TransactionView(detail::StagedWrites& staged, std::shared_ptr<detail::KeyspaceState> keyspace) noexcept
     : staged_(&staged), keyspace_(std::move(keyspace)) {}
 
-Result<void> TransactionView::insert(Bytes key, Bytes value) { return staged_->stage(keyspace_, key, value); }
+Result<void> TransactionView::insert(Bytes key, Bytes value) { return staged_->put(keyspace_, key, value); }
 
-Result<std::optional<std::string>> TransactionView::remove(Bytes key) {
-    auto prior = staged_->get(keyspace_, key);
-    if (!prior || !*prior) return prior;
-    if (auto staged = staged_->stage(keyspace_, key, std::nullopt); !staged) return std::move(staged).error();
-    return prior;
+#if EMDB_TTL
+Result<void> TransactionView::insert_with_ttl(Bytes key, Bytes value, Ttl ttl) {
+    return staged_->put_with_ttl(keyspace_, key, value, ttl);
 }
+#endif
+
+Result<std::optional<std::string>> TransactionView::remove(Bytes key) { return staged_->remove(keyspace_, key); }
 
 Result<std::optional<std::string>> TransactionView::get(Bytes key) const { return staged_->get(keyspace_, key); }
 

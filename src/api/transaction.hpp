@@ -6,7 +6,9 @@
 #include <string>
 
 #include "base/bytes.hpp"
+#include "base/config.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 
 namespace emdb {
 
@@ -25,6 +27,10 @@ class TransactionView {
 public:
     /// Stages a write. More than 2^20 writes in one transaction: `too_large`.
     Result<void> insert(Bytes key, Bytes value);
+#if EMDB_TTL
+    /// As `insert`, with an expiry of its own instead of the default.
+    Result<void> insert_with_ttl(Bytes key, Bytes value, Ttl ttl);
+#endif
     /// Stages a removal; returns the value that the transaction saw before it.
     Result<std::optional<std::string>> remove(Bytes key);
     Result<std::optional<std::string>> get(Bytes key) const;

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace emdb {
@@ -19,8 +20,9 @@ public:
     constexpr Bytes(std::string_view text) noexcept : text_(text) {}
     constexpr Bytes(const char* text) noexcept : text_(text == nullptr ? std::string_view() : std::string_view(text)) {}
     Bytes(const std::string& text) noexcept : text_(text) {}
-    Bytes(std::span<const std::byte> bytes) noexcept : Bytes(bytes.data(), bytes.size()) {}
-    Bytes(std::span<const unsigned char> bytes) noexcept : Bytes(bytes.data(), bytes.size()) {}
+    template <class Byte, std::size_t Extent>
+        requires(std::is_same_v<std::remove_const_t<Byte>, std::byte> || std::is_same_v<std::remove_const_t<Byte>, unsigned char>)
+    Bytes(std::span<Byte, Extent> bytes) noexcept : Bytes(bytes.data(), bytes.size()) {}
     Bytes(const std::vector<std::byte>& bytes) noexcept : Bytes(bytes.data(), bytes.size()) {}
     Bytes(const std::vector<unsigned char>& bytes) noexcept : Bytes(bytes.data(), bytes.size()) {}
     template <std::size_t N>

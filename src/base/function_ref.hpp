@@ -19,7 +19,7 @@ public:
     FunctionRef(F&& f) noexcept
         : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
           call_([](void* object, Args... args) -> R {
-              return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<Args>(args)...);
+              return static_cast<R>((*static_cast<std::remove_reference_t<F>*>(object))(std::forward<Args>(args)...));
           }) {}
 
     R operator()(Args... args) const { return call_(object_, std::forward<Args>(args)...); }
@@ -42,7 +42,7 @@ public:
     SharedFunction(F&& f)
         : object_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))),
           call_([](void* object, Args... args) -> R {
-              return (*static_cast<std::decay_t<F>*>(object))(std::forward<Args>(args)...);
+              return static_cast<R>((*static_cast<std::decay_t<F>*>(object))(std::forward<Args>(args)...));
           }) {}
 
     explicit operator bool() const noexcept { return call_ != nullptr; }

@@ -1,20 +1,18 @@
 #pragma once
 // Everything that EmdbBuilder collects for opening a database.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
-#include "base/function_ref.hpp"
+#include "base/config.hpp"
+#include "base/callbacks.hpp"
 #include "base/options.hpp"
 
 namespace emdb::detail {
 
 class Environment;
-
-using LogCallback = SharedFunction<void(LogLevel, std::string_view)>;
-using Clock = SharedFunction<std::uint64_t()>;
 
 struct OpenOptions {
     std::optional<std::string> path;
@@ -24,6 +22,10 @@ struct OpenOptions {
     FlushPolicy flush_policy = FlushPolicy::on_each_flush();
     AppendMode append_mode = AppendMode::automatic;
     bool verify_reads = true;
+    bool range_scans = false;
+#if EMDB_TTL
+    std::optional<std::chrono::milliseconds> default_ttl;
+#endif
     LogCallback on_log;
     Clock clock;
     Environment* environment = nullptr;  ///< null: the operating system's

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <new>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -195,14 +196,7 @@ public:
     using error_type = Error;
 
     Result() noexcept = default;
-    Result(Error error) : error_(std::make_unique<Error>(std::move(error))) {}
-    Result(const Result& other) : error_(other.error_ ? std::make_unique<Error>(*other.error_) : nullptr) {}
-    Result(Result&&) noexcept = default;
-    Result& operator=(const Result& other) {
-        error_ = other.error_ ? std::make_unique<Error>(*other.error_) : nullptr;
-        return *this;
-    }
-    Result& operator=(Result&&) noexcept = default;
+    Result(Error error) noexcept : error_(std::move(error)) {}
 
     explicit operator bool() const noexcept { return !error_; }
     bool has_value() const noexcept { return !error_; }
@@ -246,7 +240,7 @@ public:
     friend bool operator==(const Result& result, ErrorCode code) { return result.error_ && result.error_->code() == code; }
 
 private:
-    std::unique_ptr<Error> error_;
+    std::optional<Error> error_;
 };
 
 }  // namespace emdb

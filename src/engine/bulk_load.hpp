@@ -2,6 +2,7 @@
 // The life of an insert_many: pairs are encoded into a batch of about 1 MiB in memory, appended in one piece, then put into the
 // index with their buckets fetched ahead. All stripes are held for a batch, so its keys need no order.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,7 @@ public:
         FrameContent content;
         content.kind = FrameKind::put;
         content.namespace_id = keyspace_.id;
+        content.expiry_unix_ms = engine_.default_expiry();
         content.key = key;
         content.value = value;
         batch_.add(content);
@@ -55,9 +57,18 @@ private:
         if (!lock) return lock.error();
         std::array<std::size_t, shard_count> per_shard{};
         for (const std::uint64_t hash : hashes_) ++per_shard[KeyHash(hash).shard()];
+        const bool expires = batch_.member(batch_.start_of(0)).expiry_unix_ms != 0;
         for (std::size_t shard = 0; shard < shard_count; ++shard) {
             if (per_shard[shard] == 0) continue;
-            if (auto room = engine_.make_room(keyspace_, shard, per_shard[shard]); !room) return room;
+            // The default is for all of them or for none.
+            const std::size_t expiring = expires ? per_shard[shard] : 0;
+            if (auto room = engine_.make_room(keyspace_, shard, per_shard[shard], expiring); !room) return room;
+        }
+        NodePool::Promise nodes;
+        if (keyspace_.ordered != nullptr) {
+            auto promised = put_in_key_order();
+            if (!promised) return std::move(promised).error();
+            nodes = std::move(*promised);
         }
         std::uint64_t start = 0;
         auto appended = engine_.generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
@@ -69,10 +80,34 @@ private:
         return {};
     }
 
+    // Neighbours in the ordered index are put into it one after the other. Pairs of the same key stay in their order.
+    Result<NodePool::Promise> put_in_key_order() {
+        std::vector<OffsetToSort> sorted;
+        sorted.reserve(hashes_.size());
+        for (std::size_t i = 0; i < hashes_.size(); ++i) sorted.push_back({0, i});
+        const auto key_of = [](const void* batch, std::uint64_t i) noexcept {
+            const auto& members = *static_cast<const BatchBuffer*>(batch);
+            return members.member(members.start_of(static_cast<std::size_t>(i))).key;
+        };
+        sort_by_key(sorted, KeyReader(&batch_, key_of), 0);
+        std::vector<Bytes> keys;
+        order_.clear();
+        for (const OffsetToSort& entry : sorted) {
+            const auto i = static_cast<std::size_t>(entry.offset);
+            const Bytes key = key_of(&batch_, entry.offset);
+            order_.push_back(i);
+            if (keys.empty() || keys.back() != key) keys.push_back(key);
+        }
+        return engine_.promise_nodes(keyspace_, keys);
+    }
+
     void index_batch(std::uint64_t start) noexcept {
         constexpr std::size_t ahead = 16;
-        for (std::size_t i = 0; i < hashes_.size(); ++i) {
-            if (i + ahead < hashes_.size()) keyspace_.index.prefetch(KeyHash(hashes_[i + ahead]));
+        const bool ordered = keyspace_.ordered != nullptr;
+        const auto member_at = [&](std::size_t i) { return ordered ? order_[i] : i; };
+        for (std::size_t turn = 0; turn < hashes_.size(); ++turn) {
+            if (turn + ahead < hashes_.size()) keyspace_.index.prefetch(KeyHash(hashes_[member_at(turn + ahead)]));
+            const std::size_t i = member_at(turn);
             const KeyHash hash(hashes_[i]);
             const FrameView frame = batch_.member(batch_.start_of(i));
             const Engine::Current current = engine_.find_slot(keyspace_, hash, frame.key);
@@ -85,6 +120,7 @@ private:
     KeyspaceState& keyspace_;
     BatchBuffer batch_;
     std::vector<std::uint64_t> hashes_;
+    std::vector<std::size_t> order_;  ///< of the members, by key; if the keyspace is ordered
 };
 
 }  // namespace emdb::detail

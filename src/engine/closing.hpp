@@ -56,10 +56,11 @@ Result<EmdbStats> Engine::stats() const {
     stats.preallocated_bytes = journal.allocated() - stats.file_size_bytes;
     const std::uint64_t needed = journal_start + frame_bytes;
     stats.dead_bytes = stats.file_size_bytes - (std::min)(needed, stats.file_size_bytes);
-    stats.index_bytes = default_keyspace_->index.memory_bytes();
+    stats.range_scans_enabled = options_.range_scans;
+    stats.index_bytes = default_keyspace_->memory_bytes() + (ordered_nodes_ == nullptr ? 0 : ordered_nodes_->memory_bytes());
     const std::lock_guard lock(registry_);
     stats.namespace_count = namespaces_.size();
-    for (const auto& entry : namespaces_) stats.index_bytes += sizeof(KeyspaceState) + entry.second->index.memory_bytes();
+    for (const auto& entry : namespaces_) stats.index_bytes += sizeof(KeyspaceState) + entry.second->memory_bytes();
     return stats;
 }
 

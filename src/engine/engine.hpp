@@ -9,6 +9,10 @@
 //   staged_writes.hpp   transactions
 //   bulk_load.hpp       insert_many
 //   iteration.hpp       iter and keys
+//   ordered_upkeep.hpp  what keeps the ordered index in step
+//   range_read.hpp      range and its kin
+//   expiry.hpp          insert_with_ttl and its kin, sweep_expired
+//   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
 //   closing.hpp         flush, close, stats
 //
@@ -18,6 +22,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -31,11 +36,15 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/config.hpp"
 #include "base/function_ref.hpp"
 #include "base/open_options.hpp"
+#include "base/range.hpp"
 #include "base/record_source.hpp"
 #include "base/result.hpp"
+#include "base/ttl.hpp"
 #include "checks/siphash.hpp"
+#include "engine/expiry_clock.hpp"
 #include "engine/generation.hpp"
 #include "engine/keyspace_state.hpp"
 #include "os/contract.hpp"
@@ -54,6 +63,9 @@ struct PinnedValue {
     std::uint32_t stripe;
     Bytes value;
 };
+
+/// What a read answers whose record is damaged.
+Error damaged_record_error(const std::string& path, std::uint64_t offset);
 
 class Engine {
 public:
@@ -75,6 +87,8 @@ public:
                                    FunctionRef<void(std::size_t, MaybeView)> visit) const;
     Result<std::size_t> len(const KeyspaceState& keyspace) const;
     Result<std::unique_ptr<RecordSource>> iterate(const std::shared_ptr<KeyspaceState>& keyspace) const;
+    Result<std::vector<Record>> range(const KeyspaceState& keyspace, const Range& range) const;
+    Result<std::unique_ptr<RecordSource>> iterate_range(const std::shared_ptr<KeyspaceState>& keyspace, Range range) const;
 
     // Writes; any thread, one stripe or all of them.
     Result<void> insert(KeyspaceState& keyspace, Bytes key, Bytes value);
@@ -82,6 +96,20 @@ public:
     Result<bool> compare_exchange(KeyspaceState& keyspace, Bytes key, std::optional<Bytes> expected, std::optional<Bytes> desired);
     Result<void> update(KeyspaceState& keyspace, Bytes key, FunctionRef<Result<MaybeValue>(MaybeView)> change);
     Result<void> clear(KeyspaceState& keyspace);
+
+#if EMDB_TTL
+    Result<void> insert_with_ttl(KeyspaceState& keyspace, Bytes key, Bytes value, Ttl ttl);
+    Result<std::optional<std::uint64_t>> expires_at(const KeyspaceState& keyspace, Bytes key) const;
+    Result<std::optional<std::chrono::milliseconds>> ttl(const KeyspaceState& keyspace, Bytes key) const;
+    Result<bool> persist(KeyspaceState& keyspace, Bytes key);
+    Result<std::size_t> sweep_expired(KeyspaceState& keyspace);
+#endif
+#if EMDB_NESTED
+    Result<std::vector<Record>> group(const KeyspaceState& keyspace, std::string_view prefix) const;
+    Result<std::size_t> delete_group(KeyspaceState& keyspace, std::string_view prefix);
+    Result<std::unique_ptr<RecordSource>> iterate_group(const std::shared_ptr<KeyspaceState>& keyspace,
+                                                        std::string_view prefix) const;
+#endif
 
     Result<std::shared_ptr<KeyspaceState>> open_namespace(std::string_view name);
     Result<bool> drop_namespace(std::string_view name);
@@ -96,6 +124,8 @@ private:
     friend class StagedWrites;
     friend class IndexBuilder;
     friend class HashIterationSource;
+    friend class RangeIterationSource;
+    friend class GroupRemoval;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -156,6 +186,18 @@ private:
         }
     };
 
+    /// A frame that the journal has completed.
+    struct Appended {
+        std::uint64_t offset = 0;
+        FrameView view;  ///< its size; key and value are the caller's
+    };
+
+    /// What a put needs of the ordered index, got before its frame is appended. Nothing where there is none.
+    struct OrderedPut {
+        OrderedIndex::Hint hint;
+        NodePool::Promise nodes;
+    };
+
     enum class Match : std::uint8_t { no, yes, damaged };
 
     Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory);
@@ -178,11 +220,14 @@ private:
     bool match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
     FrameView read_and_remember_shape(std::uint64_t offset) const noexcept;
     Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
-    template <class Prepare, class Take, class Fail>
+    /// `any` also finds records that have expired.
+    enum class Wanted : std::uint8_t { live, any };
+    template <Wanted wanted = Wanted::live, class Prepare, class Take, class Fail>
     void read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take, Fail&& fail) const;
-    template <class Take, class Fail>
+    template <Wanted wanted, class Take, class Fail>
     void read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
     Result<FrameView> find_frame(const KeyspaceState& keyspace, Bytes key) const;
+    Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
     void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
     void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 
@@ -205,13 +250,49 @@ private:
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value);
+    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
+    Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
+    Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
+    Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                       std::uint64_t expiry_unix_ms);
     Result<void> erase(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key);
-    void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
-                   const FrameView& frame) noexcept;
+    void index_put_plain(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                         const FrameView& frame, const OrderedIndex::Hint& hint) noexcept;
+    void index_put_expiring(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                            const FrameView& frame, const OrderedIndex::Hint& hint) noexcept;
+    void index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset, const FrameView& frame,
+                   const OrderedIndex::Hint& hint = {}) noexcept;
     void index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept;
     Result<void> after_write();
-    void forget_records(KeyspaceState& keyspace);
+
+    // The ordered index.
+    Result<void> order(KeyspaceState& keyspace);
+    Result<void> prepare_put(const KeyspaceState& keyspace, Bytes key, OrderedPut& prepared) const;
+    Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) const;
+    Error out_of_memory() const;
+    Error not_ordered() const;
+    bool collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const;
+    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceState& keyspace, const Range& range) const;
+
+    void forget_records(KeyspaceState& keyspace) noexcept;
+    Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
+
+    // Expiry. 0 stands for none.
+#if EMDB_TTL
+    std::uint64_t expiry_after(std::chrono::milliseconds duration) const;
+    std::uint64_t default_expiry() const { return options_.default_ttl ? expiry_after(*options_.default_ttl) : 0; }
+    Result<std::uint64_t> expiry_of(Ttl ttl) const;
+    struct Sweep;
+    Result<std::size_t> sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now, std::optional<Error>& damage);
+#else
+    static constexpr std::uint64_t default_expiry() noexcept { return 0; }
+#endif
+
+#if EMDB_NESTED
+    // Groups.
+    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceState& keyspace, Bytes prefix) const;
+#endif
 
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
@@ -224,10 +305,11 @@ private:
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
-    std::uint64_t now_unix_ms() const;
+    std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }
 
     const OpenOptions options_;
     Environment& environment_;
+    const ExpiryClock clock_;
     const std::string path_;           ///< as the user gave it
     std::string absolute_path_;        ///< for names of other files
     const bool in_memory_;
@@ -235,14 +317,14 @@ private:
     const std::uint32_t fork_count_;
     std::uint64_t hash_key_0_ = 0;
     std::uint64_t hash_key_1_ = 0;
-    std::uint64_t opened_at_unix_ms_ = 0;
 
     OwnedGeneration generation_;
     std::shared_ptr<Pins> pins_;
+    std::shared_ptr<NodePool> ordered_nodes_;
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
-    alignas(64) std::atomic<State> state_{State::open};
+    alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
     mutable std::mutex publishing_;

@@ -17,27 +17,20 @@ namespace emdb::detail {
 class HashIterationSource final : public RecordSource {
 public:
     HashIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation)
-        : path_(engine.path()), verify_(engine.verify_reads_), keyspace_(std::move(keyspace)), generation_(generation) {
+        : path_(engine.path()),
+          verify_(engine.verify_reads_),
+          clock_(engine.clock_),
+          fork_count_(engine.fork_count_),
+          keyspace_(std::move(keyspace)),
+          generation_(generation) {
         offsets_.reserve(2 * batch);
     }
 
     bool next(RecordView& record) override {
-        while (next_ == offsets_.size()) {
-            if (failed_ || cursor_.at_end()) return false;
-            refill();
-        }
-        const Journal& journal = generation_->journal();
-        if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
-        const std::uint64_t offset = offsets_[next_++];
         FrameView frame;
-        if (!journal.read(offset, verify_, frame)) {
-            failed_ = Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
-                            ": the record there is not what was written. Restore the file from a backup.")
-                          .with_offset(offset);
-            offsets_.clear();
-            next_ = 0;
-            return false;
-        }
+        do {
+            if (!step(frame)) return false;
+        } while (clock_.has_expired(frame));
         record = {frame.key.as_string_view(), frame.value.as_string_view()};
         return true;
     }
@@ -47,6 +40,30 @@ public:
 private:
     static constexpr std::size_t batch = 64;
     static constexpr std::size_t ahead = 8;
+
+    bool step(FrameView& frame) {
+        while (next_ == offsets_.size()) {
+            if (failed_ || cursor_.at_end()) return false;
+            if (fork_count_ != fork_count()) {
+                // A writer that the fork left behind in the parent may seem to be changing the index for ever.
+                failed_ = Error(ErrorCode::stopped, "The iterator over '" + path_ + "' was made before this process was forked.");
+                return false;
+            }
+            refill();
+        }
+        const Journal& journal = generation_->journal();
+        if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
+        const std::uint64_t offset = offsets_[next_++];
+        if (!journal.read(offset, verify_, frame)) {
+            failed_ = Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
+                            ": the record there is not what was written. Restore the file from a backup.")
+                          .with_offset(offset);
+            offsets_.clear();
+            next_ = 0;
+            return false;
+        }
+        return true;
+    }
 
     void refill() {
         offsets_.clear();
@@ -60,6 +77,8 @@ private:
 
     const std::string path_;
     const bool verify_;
+    const ExpiryClock clock_;
+    const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
     const GenerationRef generation_;
     HashIndex::Cursor cursor_;

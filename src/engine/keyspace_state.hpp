@@ -2,13 +2,17 @@
 // KeyspaceState: what the engine knows of one keyspace; all handles on it share it.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "base/config.hpp"
 #include "engine/generation.hpp"
+#include "index/expiry_queues.hpp"
 #include "index/hash_index.hpp"
+#include "index/ordered_index.hpp"
 
 namespace emdb::detail {
 
@@ -22,6 +26,19 @@ struct KeyspaceState {
     Generation& generation;  ///< the file that the index points into
     const std::shared_ptr<Pins> pins;
     HashIndex index;
+    std::unique_ptr<OrderedIndex> ordered;  ///< null: range scans are not enabled
+    std::string database_path;               ///< for errors of ordered iterators, which may outlive the engine; empty without them
+#if EMDB_TTL
+    ExpiryQueues expiring{index};
+#endif
+
+    std::size_t memory_bytes() const noexcept {
+        std::size_t bytes = index.memory_bytes() + (ordered == nullptr ? 0 : ordered->memory_bytes());
+#if EMDB_TTL
+        bytes += expiring.memory_bytes();
+#endif
+        return bytes;
+    }
 };
 
 }  // namespace emdb::detail

@@ -16,30 +16,52 @@ namespace emdb::detail {
 
 constexpr std::size_t namespace_name_size_max = 65535;
 
-// Makes a keyspace empty for readers, all at once. The caller holds all stripes, or is recovery.
-void Engine::forget_records(KeyspaceState& keyspace) {
+// Makes a keyspace empty for readers, all at once. The caller holds all stripes and has reserved room in pins_, or is recovery.
+void Engine::forget_records(KeyspaceState& keyspace) noexcept {
     HashIndex& index = keyspace.index;
     if (!index.has_shards()) return;
-    index.reserve_clear();
-    const Publishing publishing(*this);
-    for (std::size_t shard = 0; shard < shard_count; ++shard) {
-        const RecordTotals totals = index.shard_totals(shard);
-        stripe_of(keyspace, shard).account(0 - totals.records, 0 - totals.logical_bytes, 0 - totals.frame_bytes);
-        index.begin_change(shard);
+    HashIndex::Unlinked unlinked;
+    TreeNode* unlinked_tree = nullptr;
+    {
+        const Publishing publishing(*this);
+        for (std::size_t shard = 0; shard < shard_count; ++shard) {
+            const RecordTotals totals = index.shard_totals(shard);
+            stripe_of(keyspace, shard).account(0 - totals.records, 0 - totals.logical_bytes, 0 - totals.frame_bytes);
+            index.begin_change(shard);
+        }
+        unlinked = index.clear();
+        if (keyspace.ordered != nullptr) unlinked_tree = keyspace.ordered->clear();
+        for (std::size_t shard = 0; shard < shard_count; ++shard) index.end_change(shard);
     }
-    index.clear();
-    for (std::size_t shard = 0; shard < shard_count; ++shard) index.end_change(shard);
+#if EMDB_TTL
+    keyspace.expiring.clear();
+#endif
+    index.dispose_of(unlinked);
+    if (keyspace.ordered != nullptr) keyspace.ordered->dispose_of(unlinked_tree);
+}
+
+// Appends a frame that makes a keyspace empty, then makes it so. What may fail for want of memory comes before the frame.
+Result<void> Engine::append_and_forget(KeyspaceState& keyspace, FrameKind kind) {
+    const std::size_t trees = keyspace.ordered != nullptr && keyspace.index.has_shards() ? 1 : 0;
+    const std::size_t tables = keyspace.index.tables_to_clear() + trees;
+    pins_->reserve(tables);
+    FrameContent content;
+    content.kind = kind;
+    content.namespace_id = keyspace.id;
+    if (auto appended = generation_->journal().append(content); !appended) {
+        pins_->unreserve(tables);
+        return std::move(appended).error();
+    }
+    if (kind == FrameKind::namespace_drop) keyspace.dropped.store(true, std::memory_order_release);
+    forget_records(keyspace);
+    return {};
 }
 
 Result<void> Engine::clear(KeyspaceState& keyspace) {
     {
         const auto lock = lock_all(&keyspace);
         if (!lock) return lock.error();
-        FrameContent content;
-        content.kind = FrameKind::clear;
-        content.namespace_id = keyspace.id;
-        if (auto appended = generation_->journal().append(content); !appended) return std::move(appended).error();
-        forget_records(keyspace);
+        if (auto cleared = append_and_forget(keyspace, FrameKind::clear); !cleared) return cleared;
     }
     return after_write();
 }
@@ -66,6 +88,7 @@ Result<std::shared_ptr<KeyspaceState>> Engine::open_namespace(std::string_view n
         }
         // Whatever allocates comes before the frame is written.
         created = make_keyspace(next_namespace_id_, std::string(name));
+        if (auto ordered = order(*created); !ordered) return std::move(ordered).error();
         std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> node;
         node.emplace(created->name, created);
         FrameContent content;
@@ -93,12 +116,7 @@ Result<bool> Engine::drop_namespace(std::string_view name) {
             if (found == namespaces_.end()) return false;
             keyspace = found->second;
         }
-        FrameContent content;
-        content.kind = FrameKind::namespace_drop;
-        content.namespace_id = keyspace->id;
-        if (auto appended = generation_->journal().append(content); !appended) return std::move(appended).error();
-        keyspace->dropped.store(true, std::memory_order_release);
-        forget_records(*keyspace);
+        if (auto dropped = append_and_forget(*keyspace, FrameKind::namespace_drop); !dropped) return std::move(dropped).error();
         const std::lock_guard registry_lock(registry_);
         namespaces_.erase(keyspace->name);
     }

@@ -1,7 +1,8 @@
 #pragma once
 // From a path to an open, locked file with a good header.
 //
-// A database never exists half-made: it is built under "<path>.tmp", synced, and given its name only if nothing else has it.
+// A database never exists half-made: it is built under "<path>.tmp", synced, and given its name only if nothing else has it; the
+// name is made durable by the first recovery (Engine::settle_tail).
 // The lock is taken on the file itself and then compared with what the path names now: between open() and the lock somebody may
 // have put another file there. Whoever finds that the world has moved on starts over.
 
@@ -56,13 +57,20 @@ struct EngineOpening {
                      ". Close it there first, or share that handle.");
     }
 
-    /// Whether `file` is what the name stands for now.
-    Result<bool> is_current(File& file) const {
+    /// Whether `file` is what `file_name` stands for now. Certain while the file is locked: nobody renames or removes what somebody
+    /// else has locked.
+    Result<bool> is_current(File& file, const std::string& file_name) const {
         auto identity = file.identity();
         if (!identity) return std::move(identity).error();
-        auto status = files().status(name);
+        auto status = files().status(file_name);
         if (!status) return std::move(status).error();
         return status->kind == FileKind::regular && status->identity == *identity;
+    }
+
+    Result<bool> lock_if_current(File& file, const std::string& file_name) const {
+        auto locked = file.try_lock();
+        if (!locked || !*locked) return locked;
+        return is_current(file, file_name);
     }
 
     Result<std::optional<OpenedFile>> open_existing() const {
@@ -74,15 +82,15 @@ struct EngineOpening {
         auto locked = (*file)->try_lock();
         if (!locked) return std::move(locked).error();
         if (!*locked) return already_locked();
-        auto current = is_current(**file);
+        auto current = is_current(**file, name);
         if (!current) return std::move(current).error();
         if (!*current) return std::optional<OpenedFile>();
         auto size = (*file)->size();
         if (!size) return std::move(size).error();
-        if (*size == 0) return create_over_empty();
+        if (*size == 0) return create_over_empty(**file);
         auto header = read_header(**file, path);
         if (!header) return std::move(header).error();
-        remove_leftovers();
+        remove_leftovers(**file);
         return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
     }
 
@@ -96,19 +104,25 @@ struct EngineOpening {
         }
         if (!*renamed) {
             (void)files().remove(temporary_name());  // somebody else's database came first; ours was never anybody's
+            auto status = files().status(name);
+            if (status && status->kind == FileKind::absent) {
+                return Error(ErrorCode::io, "'" + path + "' is a symbolic link to nothing. Remove it, or create what it points to.");
+            }
             return std::optional<OpenedFile>();
         }
-        if (auto synced = files().sync_directory_of(name); !synced) return std::move(synced).error();
         (*made)->file->set_name(path);
         return made;
     }
 
     /// An empty file, locked by the caller, becomes a database.
-    Result<std::optional<OpenedFile>> create_over_empty() const {
+    Result<std::optional<OpenedFile>> create_over_empty(File& empty) const {
         auto made = make_temporary();
         if (!made || !*made) return made;
-        if (auto renamed = files().rename_replacing(temporary_name(), name); !renamed) return std::move(renamed).error();
-        if (auto synced = files().sync_directory_of(name); !synced) return std::move(synced).error();
+        if (auto kept = (*made)->file->take_permissions_of(empty); !kept) return std::move(kept).error();
+        if (auto renamed = files().rename_replacing(temporary_name(), name); !renamed) {
+            if (is_not_found(renamed.error())) return std::optional<OpenedFile>();
+            return std::move(renamed).error();
+        }
         (*made)->file->set_name(path);
         return made;
     }
@@ -120,23 +134,13 @@ struct EngineOpening {
         const std::string temporary = temporary_name();
         auto file = files().open(temporary, OpenMode::create_new);
         if (!file) {
-            auto status = files().status(temporary);
-            if (!status || status->kind != FileKind::regular) return std::move(file).error();
-            file = files().open(temporary, OpenMode::read_write);  // left over from a killed process, or being made right now
-            if (!file) {
-                if (is_not_found(file.error())) return std::optional<OpenedFile>();
-                return std::move(file).error();
-            }
+            if (!is_name_taken(file.error())) return std::move(file).error();
+            return make_way();
         }
-        auto locked = (*file)->try_lock();
-        if (!locked) return std::move(locked).error();
-        if (!*locked) return already_locked();
-        // It may have become the database between being opened and being locked.
-        auto identity = (*file)->identity();
-        auto status = files().status(temporary);
-        if (!identity) return std::move(identity).error();
-        if (!status) return std::move(status).error();
-        if (status->kind != FileKind::regular || status->identity != *identity) return std::optional<OpenedFile>();
+        // Somebody who takes it for a leftover may have been quicker with the lock, and may have removed it.
+        auto ours = lock_if_current(**file, temporary);
+        if (!ours) return std::move(ours).error();
+        if (!*ours) return std::optional<OpenedFile>();
         auto header = new_header();
         if (!header) return std::move(header).error();
         if (auto written = write_new(**file, *header); !written) {
@@ -144,6 +148,24 @@ struct EngineOpening {
             return std::move(written).error();
         }
         return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
+    }
+
+    /// The temporary name is taken: by a creator who is at it, or by what one left behind, which is removed but never written to
+    /// (it may be a link to anything).
+    Result<std::optional<OpenedFile>> make_way() const {
+        auto file = files().open(temporary_name(), OpenMode::read_write);
+        if (file) {
+            auto locked = (*file)->try_lock();
+            if (!locked) return std::move(locked).error();
+            if (!*locked) return already_locked();
+            auto current = is_current(**file, temporary_name());
+            if (!current) return std::move(current).error();
+            if (!*current) return std::optional<OpenedFile>();
+        } else if (is_not_found(file.error())) {
+            return std::optional<OpenedFile>();
+        }
+        if (auto removed = files().remove(temporary_name()); !removed) return std::move(removed).error();
+        return std::optional<OpenedFile>();
     }
 
     Result<Header> new_header() const {
@@ -157,7 +179,6 @@ struct EngineOpening {
     }
 
     static Result<void> write_new(File& file, Header& header) {
-        if (auto cut = file.truncate(0); !cut) return cut;
         if (auto written = write_header(file, header); !written) return written;
         return file.sync();
     }
@@ -170,25 +191,33 @@ struct EngineOpening {
         return {};
     }
 
-    /// A temporary file that a killed creator left behind. One that is locked is somebody's who is about to find this database.
-    void remove_leftovers() const {
+    /// A temporary file that a killed creator left behind; perhaps a second name of this very database. One that is locked is
+    /// somebody's who is about to find this database.
+    void remove_leftovers(File& database) const {
         const auto status = files().status(temporary_name());
         if (!status || status->kind != FileKind::regular) return;
-        auto file = files().open(temporary_name(), OpenMode::read_write);
-        if (!file) return;
-        const auto locked = (*file)->try_lock();
-        if (locked && *locked) (void)files().remove(temporary_name());  // not worth refusing the database for
+        const auto identity = database.identity();
+        bool abandoned = identity && status->identity == *identity;
+        if (!abandoned) {
+            auto file = files().open(temporary_name(), OpenMode::read_write);
+            if (!file) return;
+            const auto locked = (*file)->try_lock();
+            abandoned = locked && *locked;
+        }
+        if (abandoned) (void)files().remove(temporary_name());  // not worth refusing the database for
     }
 };
 
 Engine::Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory)
     : options_(options),
       environment_(environment),
+      clock_(options.clock, environment),
       path_(std::move(path)),
       in_memory_(in_memory),
       verify_reads_(options.verify_reads),
       fork_count_(fork_count()),
-      pins_(std::make_shared<Pins>()) {}
+      pins_(std::make_shared<Pins>()),
+      ordered_nodes_(options.range_scans ? std::make_shared<NodePool>() : nullptr) {}
 
 // Takes over an open file and makes a usable engine of it.
 Result<void> Engine::start(OpenedFile opened) {
@@ -205,7 +234,9 @@ Result<void> Engine::start(OpenedFile opened) {
     generation_.reset(new Generation(std::move(opened.file), opened.header, mapped_append, path_));
     if (auto mapped = generation_->map().open(generation_->file(), *size); !mapped) return mapped;
     default_keyspace_ = make_keyspace(0, "");
-    return recover(*size);
+    if (auto recovered = recover(*size); !recovered) return recovered;
+    state_.store(State::open, std::memory_order_release);
+    return {};
 }
 
 Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
@@ -213,6 +244,12 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
         return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
     }
+#if EMDB_TTL
+    if (options.default_ttl && options.default_ttl->count() < 0) {
+        return Error(ErrorCode::invalid_config, "default_ttl(" + std::to_string(options.default_ttl->count()) +
+                     " ms) is negative. Give a duration from 0 on, or leave it out for records that don't expire.");
+    }
+#endif
     if (!options.path && !wants_named_location(options)) return open_in_memory(options);
     Environment& environment = options.environment != nullptr ? *options.environment : native_environment();
     auto path = resolve_database_path(options, environment.files());
@@ -225,10 +262,7 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
 
     std::shared_ptr<Engine> engine(new Engine(options, environment, *path, false));
     engine->absolute_path_ = *absolute;
-    if (auto started = engine->start(std::move(*opened)); !started) {
-        engine->state_.store(State::closed, std::memory_order_relaxed);
-        return std::move(started).error();
-    }
+    if (auto started = engine->start(std::move(*opened)); !started) return std::move(started).error();
     LockHolder holder;
     holder.pid = environment.process_id();
     holder.acquired_at_unix_ms = engine->now_unix_ms();
@@ -260,8 +294,6 @@ Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& option
 std::shared_ptr<KeyspaceState> Engine::make_keyspace(std::uint32_t id, std::string name) {
     return std::make_shared<KeyspaceState>(id, std::move(name), *generation_, pins_);
 }
-
-std::uint64_t Engine::now_unix_ms() const { return options_.clock ? options_.clock() : environment_.now_unix_ms(); }
 
 void Engine::log(LogLevel level, std::string_view message) const {
     if (options_.on_log) options_.on_log(level, message);

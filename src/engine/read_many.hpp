@@ -60,6 +60,7 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
     locate_many(keyspace, keys, offsets);
     const Journal& journal = generation->journal();
     constexpr std::size_t ahead = 8;
+    ExpiryMoment moment(clock_);
     std::size_t found = 0;
     for (std::size_t i = 0; i < keys.size(); ++i) {
         if (keys.size() > few && i + ahead < keys.size() && offsets[i + ahead] != 0) {
@@ -69,8 +70,9 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
         if (offsets[i] == 0) {
             visit(i, std::nullopt);
         } else if (match_usual(offsets[i], keys[i], frame)) [[likely]] {
-            ++found;
-            visit(i, frame.value.as_string_view());
+            const bool live = !moment.has_expired(frame);
+            if (live) ++found;
+            visit(i, live ? MaybeView(frame.value.as_string_view()) : std::nullopt);
         } else {
             // Two keys with 54 equal bits of a keyed hash, or damage. What is found now may be younger than the other values.
             FrameView other;
@@ -81,6 +83,7 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
                 matched = match_any(keyspace, hash_of(keys[i]), keys[i], other, damaged);
             }
             if (matched == Match::damaged) return damaged_error(damaged);
+            if (matched == Match::yes && moment.has_expired(other)) matched = Match::no;
             if (matched == Match::yes) ++found;
             visit(i, matched == Match::yes ? MaybeView(other.value.as_string_view()) : std::nullopt);
         }

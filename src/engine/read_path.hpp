@@ -26,11 +26,13 @@ Error Engine::why_unusable(const KeyspaceState& keyspace) const {
                  "' was dropped. Open a namespace of that name again to use it.");
 }
 
-Error Engine::damaged_error(std::uint64_t offset) const {
-    return Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
+Error damaged_record_error(const std::string& path, std::uint64_t offset) {
+    return Error(ErrorCode::corrupted, "'" + path + "' is damaged at offset " + std::to_string(offset) +
                  ": the record there is not what was written. Restore the file from a backup.")
         .with_offset(offset);
 }
+
+Error Engine::damaged_error(std::uint64_t offset) const { return damaged_record_error(path_, offset); }
 
 // Whether the frame at `offset` is the key's. A frame of another key is nearly impossible here, because 54 bits of the hash
 // agree, so it is checked even when reads are not: damage must not turn into absence.
@@ -77,7 +79,7 @@ constinit inline thread_local FrameShape shape_last_read;
 // it calls prepare(probable size of the value), while the frame is on its way from memory.
 //
 // The usual case is inlined from end to end, and the rest is kept out of its way: see checks/wide_registers.hpp.
-template <class Prepare, class Take, class Fail>
+template <Engine::Wanted wanted, class Prepare, class Take, class Fail>
 [[gnu::always_inline]] inline void Engine::read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take,
                                                 Fail&& fail) const {
     if (!usable(keyspace)) [[unlikely]] return fail(why_unusable(keyspace));
@@ -88,18 +90,20 @@ template <class Prepare, class Take, class Fail>
     __builtin_prefetch(generation_->journal().address(offset));
     prepare(shape_last_read.value_size());
     FrameView frame;
-    if (!match_usual(offset, key, frame)) [[unlikely]] return read_any(keyspace, hash, key, take, fail);
+    if (!match_usual(offset, key, frame)) [[unlikely]] return read_any<wanted>(keyspace, hash, key, take, fail);
+    if (wanted == Wanted::live && clock_.has_expired(frame)) return;
     take(static_cast<const FrameView&>(frame));
 }
 
 // read() for all other frames, and where the first slot with the key's hash bits is not the key's. Under the caller's pin.
-template <class Take, class Fail>
+template <Engine::Wanted wanted, class Take, class Fail>
 [[gnu::noinline, gnu::cold]] void Engine::read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take,
                                                    Fail& fail) const {
     FrameView frame;
     std::uint64_t damaged = 0;
     const Match matched = match_any(keyspace, hash, key, frame, damaged);
     if (matched == Match::damaged) return fail(damaged_error(damaged));
+    if (wanted == Wanted::live && matched == Match::yes && clock_.has_expired(frame)) return;
     if (matched == Match::yes) take(static_cast<const FrameView&>(frame));
 }
 
@@ -160,12 +164,21 @@ Result<bool> Engine::contains_key(const KeyspaceState& keyspace, Bytes key) cons
     return found;
 }
 
-// The key's frame, with start null if it has none. The caller holds a reference on the generation.
+// The key's frame, be it expired, with start null if it has none. Whoever looks at its bytes holds a reference on
+// the generation.
 Result<FrameView> Engine::find_frame(const KeyspaceState& keyspace, Bytes key) const {
     Result<FrameView> found{FrameView()};
-    read(
+    read<Wanted::any>(
         keyspace, key, [](std::size_t) {}, [&](const FrameView& frame) { *found = frame; },
         [&](Error error) { found = std::move(error); });
+    return found;
+}
+
+// Whether a key has a record, be it expired.
+Result<bool> Engine::holds(const KeyspaceState& keyspace, Bytes key) const {
+    Result<bool> found = false;
+    read<Wanted::any>(
+        keyspace, key, [](std::size_t) {}, [&](const FrameView&) { *found = true; }, [&](Error error) { found = std::move(error); });
     return found;
 }
 

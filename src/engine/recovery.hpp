@@ -29,7 +29,7 @@ public:
                 if (auto finished = finish(); !finished) return finished;
                 KeyspaceState* keyspace = keyspace_of(frame);
                 if (keyspace == nullptr) return unknown_namespace(offset);
-                engine_.forget_records(*keyspace);
+                forget(*keyspace);
                 return {};
             }
             case FrameKind::namespace_create: return create_namespace(offset, frame);
@@ -72,7 +72,7 @@ private:
         KeyspaceState& keyspace = *pending.keyspace;
         const KeyHash hash(pending.hash);
         if (pending.frame.kind() == FrameKind::put) {
-            if (auto room = engine_.make_room(keyspace, hash.shard(), 1); !room) return room;
+            if (auto room = engine_.make_room(keyspace, hash.shard(), 1, pending.frame.expiry_unix_ms != 0); !room) return room;
         }
         const Engine::Current current = engine_.find_slot(keyspace, hash, pending.frame.key);
         if (pending.frame.kind() == FrameKind::put) {
@@ -93,7 +93,9 @@ private:
         auto keyspace = engine_.make_keyspace(frame.namespace_id, name);
         by_id_[frame.namespace_id] = keyspace.get();
         engine_.namespaces_.emplace(std::move(name), std::move(keyspace));
-        engine_.next_namespace_id_ = (std::max)(engine_.next_namespace_id_, frame.namespace_id + 1);
+        // The greatest id is never given out: see open_namespace.
+        const std::uint32_t next = frame.namespace_id == UINT32_MAX ? UINT32_MAX : frame.namespace_id + 1;
+        engine_.next_namespace_id_ = (std::max)(engine_.next_namespace_id_, next);
         return {};
     }
 
@@ -101,11 +103,16 @@ private:
         if (auto finished = finish(); !finished) return finished;
         KeyspaceState* keyspace = keyspace_of(frame);
         if (keyspace == nullptr || keyspace->id == 0) return unknown_namespace(offset);
-        engine_.forget_records(*keyspace);
+        forget(*keyspace);
         by_id_.erase(keyspace->id);
         last_ = nullptr;
         engine_.namespaces_.erase(engine_.namespaces_.find(keyspace->name));
         return {};
+    }
+
+    void forget(KeyspaceState& keyspace) {
+        engine_.pins_->reserve(keyspace.index.tables_to_clear());
+        engine_.forget_records(keyspace);
     }
 
     KeyspaceState* keyspace_of(const FrameView& frame) {
@@ -134,15 +141,19 @@ private:
 Result<void> Engine::recover(std::uint64_t file_size) {
     Generation& generation = *generation_;
     // While the index is built, every frame in the file may be looked at again.
-    generation.journal().start_at(file_size, file_size);
+    generation.journal().start_at(file_size, file_size, file_size);
     JournalReplay replay(generation.map().at(0), file_size, generation.journal().seed(), path_);
     IndexBuilder builder(*this);
     auto summary = replay.run(builder);
     if (!summary) return std::move(summary).error();
     if (auto finished = builder.finish(); !finished) return finished;
+    if (auto ordered = order(*default_keyspace_); !ordered) return ordered;
+    for (const auto& entry : namespaces_) {
+        if (auto ordered = order(*entry.second); !ordered) return ordered;
+    }
     const std::uint64_t end = summary->end;
     if (summary->ends_with_close_mark && end == file_size) {
-        generation.journal().start_at(end, file_size);
+        generation.journal().start_at(end, file_size, summary->vouched_end);
         generation.flusher().start_at(summary->vouched_end, end);
         generation.flusher().ends_with_close_mark();
         return {};
@@ -150,9 +161,8 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     return settle_tail(file_size, *summary, replay.torn_bytes(end));
 }
 
-// After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one. What
-// lies between the last mark and the end was readable just now, but perhaps only from the page cache: a sync that failed before
-// the crash may have left it marked clean, never to be written. So it is written again before a mark vouches for it.
+// After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one, and the
+// part that no mark vouches for becomes vouched for before anything new is written.
 Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn) {
     File& file = generation_->file();
     if (torn != 0) {
@@ -162,19 +172,20 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         log(LogLevel::info, "'" + path_ + "' was not closed cleanly: recovered up to offset " + std::to_string(summary.end) +
                                 ", nothing was torn.");
     }
-    constexpr std::uint64_t chunk_size = std::uint64_t{1} << 20;
-    std::vector<std::byte> chunk;
-    for (std::uint64_t at = summary.vouched_end; at < summary.end; at += chunk.size()) {
-        const std::byte* from = generation_->map().at(at);
-        chunk.assign(from, from + (std::min)(chunk_size, summary.end - at));
-        if (auto written = file.write_at(at, chunk); !written) return written;
-    }
+    Journal& journal = generation_->journal();
+    journal.start_at(summary.end, summary.end, summary.vouched_end);
+    if (auto rewritten = journal.rewrite_unvouched(); !rewritten) return rewritten;
     if (summary.end != file_size) {
         if (auto cut = file.truncate(summary.end); !cut) return cut;
     }
     if (auto synced = file.sync(); !synced) return synced;
-    generation_->journal().start_at(summary.end, summary.end);
-    return generation_->flusher().vouch_for(summary.end, summary.vouched_end);
+    if (summary.last_mark_offset == 0 && !in_memory_) {
+        // Nothing says yet that the file's name is durable: its creator may have been stopped right after giving it. Whoever
+        // appended a mark had been here before.
+        if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
+    }
+    generation_->flusher().vouch_for(summary.end, summary.vouched_end);
+    return {};
 }
 
 }  // namespace emdb::detail

@@ -40,29 +40,36 @@ public:
 
     const std::shared_ptr<Engine>& engine() const noexcept { return engine_; }
 
-    /// Stages a put, or with nullopt a removal.
-    Result<void> stage(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key, std::optional<Bytes> value) {
-        if (auto valid = check(*keyspace); !valid) return valid;
-        if (auto sized = Engine::check_sizes(key, value ? value->size() : 0); !sized) return sized;
-        if (batch_.count() == operations_max) {
-            return Error(ErrorCode::too_large, "A transaction on '" + engine_->path() + "' stages more than " +
-                         std::to_string(operations_max) + " writes. Split it, or use insert_many for loading.");
-        }
-        FrameContent content;
-        content.kind = value ? FrameKind::put : FrameKind::remove;
-        content.namespace_id = keyspace->id;
-        content.key = key;
-        content.value = value.value_or(Bytes());
-        auto& keys = staged_[keyspace];
-        keys[std::string(key.as_string_view())] = batch_.add(content);
-        return {};
+    /// Stages a put that expires as plain writes do.
+    Result<void> put(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key, Bytes value) {
+        return stage(keyspace, key, value, engine_->default_expiry());
+    }
+
+#if EMDB_TTL
+    Result<void> put_with_ttl(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key, Bytes value, Ttl ttl) {
+        const auto expiry = engine_->expiry_of(ttl);
+        if (!expiry) return expiry.error();
+        return stage(keyspace, key, value, *expiry);
+    }
+#endif
+
+    /// Stages a removal, also of an expired record; returns what get() does.
+    Result<MaybeValue> remove(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) {
+        auto prior = get(keyspace, key);
+        if (!prior) return prior;
+        const std::optional<FrameView> own = own_write(keyspace, key);
+        auto exists = own ? Result<bool>(own->kind() == FrameKind::put) : engine_->holds(*keyspace, key);
+        if (!exists) return std::move(exists).error();
+        if (!*exists) return prior;
+        if (auto staged = stage(keyspace, key, std::nullopt, 0); !staged) return std::move(staged).error();
+        return prior;
     }
 
     /// What the transaction sees under a key: its own write first.
     Result<MaybeValue> get(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) const {
         if (auto valid = check(*keyspace); !valid) return std::move(valid).error();
         if (const std::optional<FrameView> own = own_write(keyspace, key)) {
-            if (own->kind() == FrameKind::remove) return MaybeValue();
+            if (own->kind() == FrameKind::remove || engine_->clock_.has_expired(*own)) return MaybeValue();
             return MaybeValue(own->value.as_string_view());
         }
         return engine_->get(*keyspace, key);
@@ -70,7 +77,9 @@ public:
 
     Result<bool> contains_key(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) const {
         if (auto valid = check(*keyspace); !valid) return std::move(valid).error();
-        if (const std::optional<FrameView> own = own_write(keyspace, key)) return own->kind() == FrameKind::put;
+        if (const std::optional<FrameView> own = own_write(keyspace, key)) {
+            return own->kind() == FrameKind::put && !engine_->clock_.has_expired(*own);
+        }
         return engine_->contains_key(*keyspace, key);
     }
 
@@ -113,6 +122,28 @@ private:
         return {};
     }
 
+    // A put, or with nullopt a removal.
+    Result<void> stage(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key, std::optional<Bytes> value,
+                       std::uint64_t expiry_unix_ms) {
+        if (auto valid = check(*keyspace); !valid) return valid;
+        if (auto sized = Engine::check_sizes(key, value ? value->size() : 0); !sized) return sized;
+        if (batch_.count() == operations_max) {
+            return Error(ErrorCode::too_large, "A transaction on '" + engine_->path() + "' stages more than " +
+                         std::to_string(operations_max) + " writes. Split it, or use insert_many for loading.");
+        }
+        FrameContent content;
+        content.kind = value ? FrameKind::put : FrameKind::remove;
+        content.namespace_id = keyspace->id;
+        content.expiry_unix_ms = expiry_unix_ms;
+        content.key = key;
+        content.value = value.value_or(Bytes());
+        // Whatever may throw comes first: a closure may catch bad_alloc and go on.
+        batch_.reserve_for(content);
+        std::uint64_t& start = staged_[keyspace][std::string(key.as_string_view())];
+        start = batch_.add(content);
+        return {};
+    }
+
     std::optional<FrameView> own_write(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) const {
         const auto keys = staged_.find(keyspace);
         if (keys == staged_.end()) return std::nullopt;
@@ -124,7 +155,9 @@ private:
     Result<void> apply() {
         if (auto allowed = engine_->refuse_write_locked(nullptr); !allowed) return allowed;
         if (auto room = make_room(); !room) return room;
-        const std::vector<Change> changes = locate();
+        std::vector<Change> changes = locate();
+        auto nodes = promise_nodes(changes);
+        if (!nodes) return std::move(nodes).error();
         const std::vector<Shard> shards = shards_of(changes);
         std::uint64_t start = 0;
         auto appended = engine_->generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
@@ -133,16 +166,47 @@ private:
         });
         if (!appended) return std::move(appended).error();
         publish(changes, shards, start);
+        for (const Change& change : changes) {
+            if (change.frame.kind() == FrameKind::remove && change.keyspace->ordered != nullptr) {
+                change.keyspace->ordered->tidy(change.frame.key);
+            }
+        }
         return {};
+    }
+
+    // Puts the changes of ordered keyspaces in key order, in which the ordered index is changed fastest.
+    Result<std::vector<NodePool::Promise>> promise_nodes(std::vector<Change>& changes) const {
+        std::vector<NodePool::Promise> promises;
+        if (!engine_->options_.range_scans) return promises;
+        std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+            return a.keyspace != b.keyspace ? a.keyspace->id < b.keyspace->id : compare_keys(a.frame.key, b.frame.key) < 0;
+        });
+        std::vector<Bytes> new_keys;
+        for (std::size_t i = 0; i < changes.size();) {
+            KeyspaceState& keyspace = *changes[i].keyspace;
+            new_keys.clear();
+            for (; i < changes.size() && changes[i].keyspace == &keyspace; ++i) {
+                if (!changes[i].current.at) new_keys.push_back(changes[i].frame.key);
+            }
+            auto promised = engine_->promise_nodes(keyspace, new_keys);
+            if (!promised) return std::move(promised).error();
+            promises.push_back(std::move(*promised));
+        }
+        return promises;
     }
 
     Result<void> make_room() {
         for (const auto& [keyspace, keys] : staged_) {
             std::array<std::size_t, shard_count> per_shard{};
-            for (const auto& entry : keys) ++per_shard[engine_->hash_of(entry.first).shard()];
+            std::array<std::size_t, shard_count> expiring{};
+            for (const auto& [key, start] : keys) {
+                const std::size_t shard = engine_->hash_of(key).shard();
+                ++per_shard[shard];
+                if (batch_.member(start).expiry_unix_ms != 0) ++expiring[shard];
+            }
             for (std::size_t shard = 0; shard < shard_count; ++shard) {
                 if (per_shard[shard] == 0) continue;
-                if (auto room = engine_->make_room(*keyspace, shard, per_shard[shard]); !room) return room;
+                if (auto room = engine_->make_room(*keyspace, shard, per_shard[shard], expiring[shard]); !room) return room;
             }
         }
         return {};

@@ -1,6 +1,6 @@
 #pragma once
-// The life of a put: lock the key's stripe -> make room in its shard -> append the frame (the journal waits until everything
-// below it is complete) -> change the slot -> unlock -> sync if the policy says so.
+// The life of a put: lock the key's stripe -> make room in its shard, and have its bucket fetched -> append the frame (the journal
+// waits until everything below it is complete) -> find and change the slot -> unlock -> sync if the policy says so.
 //
 // The stripe makes the journal's order of a key's frames the order in which its slot changes. Whatever can fail comes before the
 // append; after it only stores happen.
@@ -27,7 +27,8 @@ Result<void> Engine::refuse_write() const {
 
 // What is certain under the keyspace's stripe.
 Result<void> Engine::refuse_write_locked(const KeyspaceState* keyspace) const {
-    if (state_.load(std::memory_order_relaxed) != State::open) return stopped_error();
+    // Asked again here, because a transaction's closure may fork.
+    if (state_.load(std::memory_order_relaxed) != State::open || fork_count_ != fork_count()) return stopped_error();
     if (generation_->journal().poisoned()) return Journal::poisoned_error(path_);
     if (keyspace != nullptr && keyspace->dropped.load(std::memory_order_relaxed)) return why_unusable(*keyspace);
     return {};
@@ -90,16 +91,37 @@ Engine::Current Engine::find_slot(const KeyspaceState& keyspace, KeyHash hash, B
     return current;
 }
 
-Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const {
-    if (keyspace.index.make_room(shard, count)) return {};
+Error Engine::out_of_memory() const {
     return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
 }
 
-// Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
-void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
-                       const FrameView& frame) noexcept {
+Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const {
+    if (keyspace.index.make_room(shard, count)) return {};
+    return out_of_memory();
+}
+
+// Whatever `count` puts into a shard need, `expiring` of them with an expiry.
+[[gnu::always_inline]] inline Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count,
+                                                             [[maybe_unused]] std::size_t expiring) const {
+#if EMDB_TTL
+    if (expiring != 0 || keyspace.expiring.in_use()) [[unlikely]] {
+        if (!keyspace.expiring.make_room(shard, expiring)) return out_of_memory();
+    }
+#endif
+    return make_room(keyspace, shard, count);
+}
+
+inline void Engine::index_put_plain(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                                    const FrameView& frame, const OrderedIndex::Hint& hint) noexcept {
     const std::uint64_t logical = frame.key.size() + frame.value.size();
     Stripe& stripe = stripe_of(keyspace, hash.shard());
+    if (keyspace.ordered != nullptr) {
+        if (current.at) {
+            keyspace.ordered->replace(frame.key, current.at.offset, offset, hint);
+        } else {
+            keyspace.ordered->insert(frame.key, offset, hint);
+        }
+    }
     if (current.at) {
         const std::uint64_t old_logical = frame.key.size() + current.frame.value.size();
         keyspace.index.replace(hash, current.at, offset, logical - old_logical, frame.size - current.frame.size);
@@ -110,26 +132,67 @@ void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& cur
     }
 }
 
-void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept {
-    const std::uint64_t logical = key.size() + current.frame.value.size();
-    keyspace.index.remove(hash, current.at, logical, current.frame.size);
-    stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
+#if EMDB_TTL
+// Out of line, so that puts of other records are as short as without expiry.
+[[gnu::noinline]] void Engine::index_put_expiring(KeyspaceState& keyspace, KeyHash hash, const Current& current,
+                                                  std::uint64_t offset, const FrameView& frame,
+                                                  const OrderedIndex::Hint& hint) noexcept {
+    index_put_plain(keyspace, hash, current, offset, frame, hint);
+    if (current.at && current.frame.expiry_unix_ms != 0) keyspace.expiring.became_garbage(hash.shard());
+    if (frame.expiry_unix_ms != 0) keyspace.expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
+}
+#endif
+
+// Puts a frame that the journal has completed where readers find it, inside a window of the shard. Nothing can fail.
+void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
+                       const FrameView& frame, const OrderedIndex::Hint& hint) noexcept {
+#if EMDB_TTL
+    if ((current.frame.expiry_unix_ms | frame.expiry_unix_ms) != 0) [[unlikely]] {
+        return index_put_expiring(keyspace, hash, current, offset, frame, hint);
+    }
+#endif
+    index_put_plain(keyspace, hash, current, offset, frame, hint);
 }
 
-Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value) {
+void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept {
+    const std::uint64_t logical = key.size() + current.frame.value.size();
+    if (keyspace.ordered != nullptr) keyspace.ordered->remove(key, current.at.offset);
+    keyspace.index.remove(hash, current.at, logical, current.frame.size);
+    stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
+#if EMDB_TTL
+    if (current.frame.expiry_unix_ms != 0) [[unlikely]] keyspace.expiring.became_garbage(hash.shard());
+#endif
+}
+
+Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes key, Bytes value,
+                                             std::uint64_t expiry_unix_ms) {
     FrameContent content;
     content.kind = FrameKind::put;
     content.namespace_id = keyspace.id;
+    content.expiry_unix_ms = expiry_unix_ms;
     content.key = key;
     content.value = value;
     auto offset = generation_->journal().append(content);
     if (!offset) return std::move(offset).error();
-    FrameView frame;
-    frame.size = content.frame_size();
-    frame.key = key;
-    frame.value = value;
+    Appended appended;
+    appended.offset = *offset;
+    appended.view.size = content.frame_size();
+    appended.view.expiry_unix_ms = expiry_unix_ms;
+    appended.view.key = key;
+    appended.view.value = value;
+    return appended;
+}
+
+Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
+                           std::uint64_t expiry_unix_ms) {
+    OrderedPut ordered;
+    if (keyspace.ordered != nullptr) {
+        if (auto prepared = prepare_put(keyspace, key, ordered); !prepared) return prepared;
+    }
+    const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
+    if (!frame) return frame.error();
     const HashIndex::Change change(keyspace.index, hash.shard());
-    index_put(keyspace, hash, current, *offset, frame);
+    index_put(keyspace, hash, current, frame->offset, frame->view, ordered.hint);
     return {};
 }
 
@@ -138,32 +201,57 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
     content.kind = FrameKind::remove;
     content.namespace_id = keyspace.id;
     content.key = key;
+#if EMDB_TTL
+    keyspace.expiring.tidy(hash.shard());
+#endif
     auto offset = generation_->journal().append(content);
     if (!offset) return std::move(offset).error();
-    const HashIndex::Change change(keyspace.index, hash.shard());
-    index_remove(keyspace, hash, current, key);
+    {
+        const HashIndex::Change change(keyspace.index, hash.shard());
+        index_remove(keyspace, hash, current, key);
+    }
+    if (keyspace.ordered != nullptr) keyspace.ordered->tidy(key);
     return {};
 }
 
 // What the flush policy asks for after a write; no lock is held.
 Result<void> Engine::after_write() {
     const FlushPolicy policy = options_.flush_policy;
-    if (policy.kind() == FlushPolicy::Kind::write_through) return generation_->flusher().flush(true);
-    if (policy.kind() != FlushPolicy::Kind::every_n) return {};
-    const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
-    return writes % policy.n() == 0 ? generation_->flusher().flush(true) : Result<void>();
+    if (in_memory_ || policy.kind() == FlushPolicy::Kind::on_each_flush || policy.kind() == FlushPolicy::Kind::group) return {};
+    if (policy.kind() == FlushPolicy::Kind::every_n) {
+        const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
+        if (writes % policy.n() != 0) return {};
+    }
+    auto flushed = generation_->flusher().flush(true);
+    if (flushed || flushed.error().code() == ErrorCode::io) return flushed;
+    return Error(flushed.error().code(), "The write to '" + path_ + "' was applied, but may or may not be found after reopening, "
+                 "because it could not be synced: " + flushed.error().message());
 }
 
-Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
+// Inlined, so that a plain insert is one function with no expiry to hand around.
+[[gnu::always_inline]] inline Result<void> Engine::put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms) {
     if (auto sized = check_sizes(key, value.size()); !sized) return sized;
     const KeyHash hash = hash_of(key);
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
-        if (auto stored = store(keyspace, hash, find_slot(keyspace, hash, key), key, value); !stored) return stored;
+        if (auto room = make_room(keyspace, hash.shard(), 1, expiry_unix_ms != 0); !room) return room;
+        keyspace.index.prefetch(hash);  // while the ordered index is looked at and the frame is appended
+        OrderedPut ordered;
+        if (keyspace.ordered != nullptr) {
+            if (auto prepared = prepare_put(keyspace, key, ordered); !prepared) return prepared;
+        }
+        const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
+        if (!frame) return frame.error();
+        const Current current = find_slot(keyspace, hash, key);
+        const HashIndex::Change change(keyspace.index, hash.shard());
+        index_put(keyspace, hash, current, frame->offset, frame->view, ordered.hint);
     }
     return after_write();
+}
+
+Result<void> Engine::insert(KeyspaceState& keyspace, Bytes key, Bytes value) {
+    return put(keyspace, key, value, default_expiry());
 }
 
 Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
@@ -175,7 +263,8 @@ Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
         const auto current = find_current(keyspace, hash, key);
         if (!current) return current.error();
         if (!current->at) return MaybeValue();
-        prior.emplace(current->frame.value.as_string_view());
+        // An expired record is removed for good, too: once this call has returned, no clock that goes back may show it again.
+        if (!clock_.has_expired(current->frame)) prior.emplace(current->frame.value.as_string_view());
         if (auto erased = erase(keyspace, hash, *current, key); !erased) return std::move(erased).error();
     }
     if (auto settled = after_write(); !settled) return std::move(settled).error();
@@ -186,16 +275,18 @@ Result<bool> Engine::compare_exchange(KeyspaceState& keyspace, Bytes key, std::o
                                       std::optional<Bytes> desired) {
     if (auto sized = check_sizes(key, desired ? desired->size() : 0); !sized) return std::move(sized).error();
     const KeyHash hash = hash_of(key);
+    const std::uint64_t expiry = desired ? default_expiry() : 0;
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return std::move(room).error();
+        if (auto room = make_room(keyspace, hash.shard(), 1, expiry != 0); !room) return std::move(room).error();
         const auto current = find_current(keyspace, hash, key);
         if (!current) return current.error();
-        if (static_cast<bool>(current->at) != expected.has_value()) return false;
+        const bool present = current->at && !clock_.has_expired(current->frame);
+        if (present != expected.has_value()) return false;
         if (expected && current->frame.value != *expected) return false;
         if (!desired && !current->at) return true;
-        auto changed = desired ? store(keyspace, hash, *current, key, *desired) : erase(keyspace, hash, *current, key);
+        auto changed = desired ? store(keyspace, hash, *current, key, *desired, expiry) : erase(keyspace, hash, *current, key);
         if (!changed) return std::move(changed).error();
     }
     if (auto settled = after_write(); !settled) return std::move(settled).error();
@@ -211,18 +302,20 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
         auto found = find_frame(keyspace, key);
         if (!found) return std::move(found).error();
         const FrameView& seen = *found;
-        const bool present = seen.start != nullptr;
+        const bool has_record = seen.start != nullptr;
+        const bool present = has_record && !clock_.has_expired(seen);
         auto desired = change(present ? MaybeView(seen.value.as_string_view()) : std::nullopt);
         if (!desired) return std::move(desired).error();
         if (auto sized = check_sizes(key, *desired ? (*desired)->size() : 0); !sized) return sized;
+        const std::uint64_t expiry = *desired ? default_expiry() : 0;
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1); !room) return room;
+        if (auto room = make_room(keyspace, hash.shard(), 1, expiry != 0); !room) return room;
         const Current current = find_slot(keyspace, hash, key);
         // A frame's place is its identity: the key was not written meanwhile if it still has the same one.
-        if (static_cast<bool>(current.at) != present || (present && current.frame.start != seen.start)) continue;
-        if (!*desired && !present) return {};
-        auto changed = *desired ? store(keyspace, hash, current, key, **desired) : erase(keyspace, hash, current, key);
+        if (static_cast<bool>(current.at) != has_record || (has_record && current.frame.start != seen.start)) continue;
+        if (!*desired && !has_record) return {};
+        auto changed = *desired ? store(keyspace, hash, current, key, **desired, expiry) : erase(keyspace, hash, current, key);
         if (!changed) return changed;
         break;
     }

@@ -166,7 +166,7 @@ public:
     template <class IsKey>
     Location locate(KeyHash hash, IsKey&& is_key) const {
         Location found;
-        Shard* shards = shards_.load(std::memory_order_relaxed);
+        Shard* shards = shards_.load(std::memory_order_acquire);
         HashTable* table = shards == nullptr ? nullptr : shards[hash.shard()].table_for(hash.position());
         if (table == nullptr) return found;
         table->for_each_match(hash.position(), hash.tag(), [&](std::uint32_t bucket, std::size_t i, std::uint64_t slot) {
@@ -180,7 +180,7 @@ public:
     /// Makes sure that `count` more keys of the hash's shard can be placed without allocating; false: out of memory. Moves
     /// slots: locate() comes after it.
     bool make_room(std::size_t shard_number, std::size_t count) {
-        Shard* shards = shards_.load(std::memory_order_relaxed);
+        Shard* shards = shards_.load(std::memory_order_acquire);
         if (shards == nullptr && (shards = create_shards()) == nullptr) return false;
         Shard& shard = shards[shard_number];
         if (shard.next.load(std::memory_order_relaxed) != nullptr) {
@@ -230,24 +230,39 @@ public:
     }
 
     /// Whether any key was ever stored: only then are there shards to change.
-    bool has_shards() const noexcept { return shards_.load(std::memory_order_relaxed) != nullptr; }
+    bool has_shards() const noexcept { return shards_.load(std::memory_order_acquire) != nullptr; }
 
-    /// Has clear() not fail for want of memory.
-    void reserve_clear() { pins_->reserve(2 * shard_count); }
-    /// Forgets every key; inside changes of all shards, after reserve_clear().
-    void clear() noexcept {
-        Shard* shards = shards_.load(std::memory_order_relaxed);
-        std::array<HashTable*, 2 * shard_count> unlinked{};
+    /// What clear() has unlinked, for dispose_of() once readers may look again.
+    struct Unlinked {
+        std::array<HashTable*, 2 * shard_count> tables{};
         std::size_t count = 0;
+    };
+
+    /// How many tables a clear() retires that no growth has reserved room for. See Pins::reserve.
+    std::size_t tables_to_clear() const noexcept {
+        const Shard* shards = shards_.load(std::memory_order_acquire);
+        std::size_t count = 0;
+        for (std::size_t i = 0; shards != nullptr && i < shard_count; ++i) {
+            count += shards[i].table.load(std::memory_order_relaxed) != nullptr;
+        }
+        return count;
+    }
+    /// Forgets every key; inside changes of all shards, with room reserved.
+    Unlinked clear() noexcept {
+        Shard* shards = shards_.load(std::memory_order_acquire);
+        Unlinked unlinked;
         for (std::size_t i = 0; i < shard_count; ++i) {
             for (auto* link : {&shards[i].table, &shards[i].next}) {
                 HashTable* table = link->load(std::memory_order_relaxed);
                 link->store(nullptr, std::memory_order_seq_cst);
-                if (table != nullptr) unlinked[count++] = table;
+                if (table != nullptr) unlinked.tables[unlinked.count++] = table;
             }
             shards[i].forget_records();
         }
-        for (std::size_t i = 0; i < count; ++i) retire(unlinked[i]);
+        return unlinked;
+    }
+    void dispose_of(const Unlinked& unlinked) noexcept {
+        for (std::size_t i = 0; i < unlinked.count; ++i) retire(unlinked.tables[i]);
     }
 
 private:
@@ -373,14 +388,14 @@ private:
         delete[] shards;
     }
 
-    // Tables grow by 28 %: a shard then has between 15.2 and 19.5 bytes a key, and each key is moved, in memory order, about 3.6
+    // Tables grow by 40 %: a shard then has between 15.2 and 21.3 bytes a key, and each key is moved, in memory order, about 2.5
     // times in its life. Each shard starts from another size, so that they do not all grow at the same time: the index as a
-    // whole stays near 17.3 bytes a key.
+    // whole stays near 18.1 bytes a key.
     static std::uint64_t grown(std::uint64_t buckets, std::size_t shard_number) noexcept {
-        constexpr std::uint64_t first_step_end = 16;
+        constexpr std::uint64_t first_step_end = 256;
         if (buckets < first_step_end / 2) return buckets == 0 ? 1 : buckets * 2;
-        if (buckets < first_step_end) return first_step_end + shard_number * first_step_end * 28 / (100 * shard_count);
-        return buckets * 128 / 100;
+        if (buckets < first_step_end) return first_step_end + shard_number * first_step_end * 40 / (100 * shard_count);
+        return buckets * 140 / 100;
     }
 
     bool grow(Shard& shard, std::uint64_t wanted, bool at_once) {
@@ -390,9 +405,10 @@ private:
         std::uint64_t buckets = grown(old_buckets, shard_number);
         while (capacity(buckets) < wanted) buckets = grown(buckets, shard_number);
         if (buckets > UINT32_MAX) return false;
-        pins_->reserve(2);
+        if (table != nullptr) pins_->reserve(1);  // for the table itself, when it has been replaced
         HashTable* larger = HashTable::create(static_cast<std::uint32_t>(buckets));
         if (larger == nullptr) {
+            if (table != nullptr) pins_->unreserve(1);
             // A table may also be filled further than is good for speed.
             return table != nullptr && wanted + 1 < old_buckets * slots_per_bucket;
         }
@@ -407,7 +423,9 @@ private:
         shard.boundary.store(0, std::memory_order_release);
         shard.next.store(larger, std::memory_order_release);
         shard.end();
-        move_some(shard, at_once ? UINT32_MAX : buckets_per_step);
+        // An overfull table has no room for what comes while it is being emptied.
+        const bool overfull = shard.records.load(std::memory_order_relaxed) > capacity(old_buckets);
+        move_some(shard, at_once || overfull ? UINT32_MAX : buckets_per_step);
         return true;
     }
 

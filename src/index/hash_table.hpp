@@ -27,6 +27,9 @@ constexpr std::uint64_t offset_mask = (std::uint64_t{1} << 48) - 1;
 class KeyHash {
 public:
     constexpr explicit KeyHash(std::uint64_t hash) noexcept : hash_(hash) {}
+    /// Stands for a whole shard where only that counts.
+    static constexpr KeyHash in_shard(std::size_t shard) noexcept { return KeyHash(std::uint64_t{shard} << 58); }
+    constexpr std::uint64_t value() const noexcept { return hash_; }
     constexpr std::size_t shard() const noexcept { return static_cast<std::size_t>(hash_ >> 58); }
     constexpr std::uint32_t position() const noexcept { return static_cast<std::uint32_t>(hash_ >> 26); }
     constexpr std::uint16_t tag() const noexcept { return static_cast<std::uint16_t>(hash_ >> 10); }

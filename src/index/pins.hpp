@@ -17,6 +17,7 @@
 //
 // Pins are short: nobody pins across I/O, user code or another pin.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -87,6 +88,11 @@ public:
         retired_.reserve(retired_.size() + promised_);
     }
 
+    void unreserve(std::size_t count) noexcept {
+        const std::lock_guard lock(mutex_);
+        promised_ -= (std::min)(count, promised_);
+    }
+
     /// Has `deleter(object)` called once no reader can hold `object`, which must be unreachable by now. Room was reserved.
     void retire(void* object, Deleter deleter) noexcept {
         {
@@ -114,7 +120,7 @@ private:
     void reclaim() noexcept {
         if (!mutex_.try_lock()) return;  // somebody else is at it
         const std::lock_guard lock(mutex_, std::adopt_lock);
-        if (plain_slots_ != 0) process_barrier();
+        if (plain_slots_ != 0 && !process_barrier()) return;  // without it nothing is known; better garbage than a dangling pointer
         for (int move = 0; move < 2 && nobody_under(epoch_.load(std::memory_order_relaxed) + 1); ++move) {
             epoch_.store(epoch_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
         }

@@ -1,6 +1,7 @@
 #pragma once
 // BatchBuffer: encoded frames on their way into one batch.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -17,9 +18,17 @@ class BatchBuffer {
 public:
     explicit BatchBuffer(std::uint32_t seed) : seed_(seed) { clear(); }
 
-    /// Adds a member and returns where it starts, counted from the start of the batch.
+    /// Has the next add() of this content not fail for want of memory.
+    void reserve_for(const FrameContent& content) {
+        grow(bytes_, bytes_.size() + static_cast<std::size_t>(content.frame_size()));
+        grow(starts_, starts_.size() + 1);
+    }
+
+    /// Adds a member and returns where it starts, counted from the start of the batch. If it throws, nothing was added.
     std::uint64_t add(const FrameContent& content) {
-        const FrameHead head = unplaced_head(content);
+        reserve_for(content);
+        FrameHead head(content, seed_);
+        head.store_unplaced_crc();
         const std::uint64_t start = bytes_.size();
         starts_.push_back(start);
         append({head.data(), head.size()});
@@ -61,10 +70,9 @@ public:
     }
 
 private:
-    FrameHead unplaced_head(const FrameContent& content) const noexcept {
-        FrameHead head(content, seed_);
-        head.store_unplaced_crc();
-        return head;
+    template <class T>
+    static void grow(std::vector<T>& vector, std::size_t size) {
+        if (size > vector.capacity()) vector.reserve((std::max)(size, 2 * vector.capacity()));
     }
     void append(std::span<const std::byte> part) { bytes_.insert(bytes_.end(), part.begin(), part.end()); }
 

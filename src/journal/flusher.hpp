@@ -30,36 +30,86 @@ public:
     }
 
     /// Opening after an unclean close: everything below `end` has been synced just now; the mark that says so is appended unless
-    /// the journal has it already.
-    Result<void> vouch_for(std::uint64_t end, std::uint64_t vouched_end) {
-        const std::lock_guard lock(syncing_);
+    /// the journal has it already. If it can't be (a full disk), it is not needed for reading.
+    void vouch_for(std::uint64_t end, std::uint64_t vouched_end) {
         durable_.store(end, std::memory_order_relaxed);
         nothing_new_end_ = end;
-        if (vouched_end == end) return {};
-        if (auto marked = append_mark(FrameKind::sync_mark); !marked) return marked;
-        nothing_new_end_ = marked_end_;
-        return {};
+        if (vouched_end == end) return;
+        if (append_mark(FrameKind::sync_mark)) nothing_new_end_ = marked_end_;
     }
 
     /// Everything that completed before the call is durable when it returns. With `shared`, a sync that another caller began
-    /// after this call does as well as an own one.
+    /// after this call does as well as an own one: callers that find a sync under way wait for it together, and one of those that
+    /// it did not cover leads the next one for all of them.
     Result<void> flush(bool shared) {
         const std::uint64_t target = journal_.completed();
-        const std::lock_guard lock(syncing_);
-        if (closed_) return Error(ErrorCode::stopped, "'" + path_ + "' was closed. Open it again to use it.");
-        if (journal_.poisoned()) return Journal::poisoned_error(path_);
-        if (target == nothing_new_end_ || (shared && target <= durable_.load(std::memory_order_relaxed))) return {};
-        return sync();
+        for (;;) {
+            const std::uint32_t round = rounds_.load(std::memory_order_acquire);
+            {
+                const std::lock_guard lock(mutex_);
+                // A close has synced everything, and what it synced stays durable.
+                if (target <= durable_.load(std::memory_order_relaxed) && (shared || closed_)) return {};
+                if (closed_) return Error(ErrorCode::stopped, "'" + path_ + "' was closed. Open it again to use it.");
+                if (journal_.poisoned()) return Journal::poisoned_error(path_);
+                if (target <= nothing_new_end_) return {};
+                if (!syncing_) {
+                    syncing_ = true;
+                    break;
+                }
+            }
+            rounds_.wait(round, std::memory_order_acquire);
+        }
+        return lead([this] { return sync_and_mark(); });
     }
-
-    std::uint64_t durable() const noexcept { return durable_.load(std::memory_order_relaxed); }
 
     /// The end of a clean close, when no append is under way: durable data first, then the mark that vouches for it. Later
     /// flushes answer `stopped`, whether this one succeeds or not.
     Result<void> close() {
-        const std::lock_guard lock(syncing_);
-        closed_ = true;
-        if (journal_.poisoned()) return Journal::poisoned_error(path_);
+        for (;;) {
+            const std::uint32_t round = rounds_.load(std::memory_order_acquire);
+            {
+                const std::lock_guard lock(mutex_);
+                closed_ = true;
+                if (journal_.poisoned()) return Journal::poisoned_error(path_);
+                if (!syncing_) {
+                    syncing_ = true;
+                    break;
+                }
+            }
+            rounds_.wait(round, std::memory_order_acquire);
+        }
+        return lead([this] { return sync_and_cut_back(); });
+    }
+
+    /// The journal ends with a close mark: a close without writes in between need not add one.
+    void ends_with_close_mark() noexcept { last_mark_closes_ = true; }
+
+private:
+    // Runs `work` as the only one that syncs, then lets everybody who waits look again.
+    template <class Work>
+    Result<void> lead(Work&& work) {
+        auto result = work();
+        {
+            const std::lock_guard lock(mutex_);
+            syncing_ = false;
+        }
+        rounds_.fetch_add(1, std::memory_order_release);
+        rounds_.notify_all();
+        return result;
+    }
+
+    Result<void> sync_and_mark() {
+        if (auto synced = sync_file(); !synced) return synced;
+        // A mark that can't be appended (no space) costs nothing but precision at the next recovery.
+        const std::uint64_t durable = durable_.load(std::memory_order_relaxed);
+        if (auto marked = append_mark(FrameKind::sync_mark); marked && marked_at_ == durable) {
+            const std::lock_guard lock(mutex_);
+            nothing_new_end_ = marked_end_;
+        }
+        return {};
+    }
+
+    Result<void> sync_and_cut_back() {
         const bool nothing_new = journal_.completed() == nothing_new_end_;
         if (nothing_new && last_mark_closes_ && journal_.allocated() == nothing_new_end_) return {};
         if (!nothing_new) {
@@ -70,18 +120,6 @@ public:
         }
         if (auto cut = journal_.cut_back(); !cut) return cut;
         return sync_file();
-    }
-
-    /// The journal ends with a close mark: a close without writes in between need not add one.
-    void ends_with_close_mark() noexcept { last_mark_closes_ = true; }
-
-private:
-    Result<void> sync() {
-        if (auto synced = sync_file(); !synced) return synced;
-        // A mark that can't be appended (no space) costs nothing but precision at the next recovery.
-        const std::uint64_t durable = durable_.load(std::memory_order_relaxed);
-        if (auto marked = append_mark(FrameKind::sync_mark); marked && marked_at_ == durable) nothing_new_end_ = marked_end_;
-        return {};
     }
 
     Result<void> sync_file() {
@@ -114,14 +152,17 @@ private:
     File& file_;
     Journal& journal_;
     const std::string& path_;
-    std::mutex syncing_;
     std::atomic<std::uint64_t> durable_{0};
+    std::atomic<std::uint32_t> rounds_{0};  ///< how many syncs have ended; what waiters wait for
+    std::mutex mutex_;                      ///< held for moments only; guards the next three
+    bool syncing_ = false;
+    bool closed_ = false;
     // When the watermark is here, all that lies above durable_ is the mark that says so: there is nothing to sync.
     std::uint64_t nothing_new_end_ = 0;
+    // The syncing thread's own.
     std::uint64_t marked_at_ = 0;
     std::uint64_t marked_end_ = 0;
     bool last_mark_closes_ = false;
-    bool closed_ = false;
 };
 
 }  // namespace emdb::detail

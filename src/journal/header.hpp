@@ -86,7 +86,7 @@ inline std::optional<Header> decode_header(std::span<const std::byte> slot, std:
     std::memcpy(header.file_id.data(), at + 40, header.file_id.size());
     header.hash_key_0 = load_le<std::uint64_t>(at + 56);
     header.hash_key_1 = load_le<std::uint64_t>(at + 64);
-    header.next_namespace_id = load_le<std::uint32_t>(at + 72);
+    header.next_namespace_id = (std::max)(load_le<std::uint32_t>(at + 72), std::uint32_t{1});
     return header;
 }
 
@@ -102,6 +102,10 @@ inline Result<Header> read_header(File& file, const std::string& path) {
         return Error(ErrorCode::magic_mismatch,
                      "'" + path + "' is not an emdb database: it does not start with its magic number. Give the path of an emdb "
                      "file, or of a new one.");
+    }
+    if (found.size() < journal_start) {
+        return Error(ErrorCode::corrupted, "'" + path + "' is cut off: it is shorter than an emdb header. Restore the file from a "
+                     "backup.");
     }
     std::uint32_t version_1 = 0;
     std::uint32_t version_2 = 0;

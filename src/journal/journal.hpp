@@ -32,6 +32,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.hpp"
 #include "journal/append_window.hpp"
@@ -52,14 +53,32 @@ public:
           zeroes_ahead_(allocates_ && !file.is_memory_backed()),
           mapped_append_(mapped_append && allocates_) {}
 
-    /// The journal ends at `end`, and the file is `file_size` long. Call before anything else.
-    void start_at(std::uint64_t end, std::uint64_t file_size) noexcept {
+    /// The journal ends at `end`, and the file is `file_size` long. Call before anything else. What lies above `vouched_end` is
+    /// written again before the first append.
+    void start_at(std::uint64_t end, std::uint64_t file_size, std::uint64_t vouched_end) noexcept {
+        rewrite_from_ = vouched_end;
         tail_.store(end, std::memory_order_relaxed);
         completed_.store(end, std::memory_order_relaxed);
         readable_end_.store(end, std::memory_order_relaxed);
         prepared_.store(end, std::memory_order_relaxed);
         synced_end_.store(end, std::memory_order_relaxed);
         allocated_.store(file_size, std::memory_order_relaxed);
+    }
+
+    /// Writes again what no mark vouches for. It was readable at the opening, but perhaps only from the page cache: a sync that
+    /// failed before, even that of a close, may have left it marked clean, never to be written. Nothing may follow it on the disk
+    /// before it is there. Done before the first append anyway; by the growth lock's holder, or by recovery.
+    Result<void> rewrite_unvouched() {
+        const std::uint64_t end = completed();
+        std::vector<std::byte> piece;
+        while (rewrite_from_ < end) {
+            const std::byte* from = map_.at(rewrite_from_);
+            piece.assign(from, from + (std::min)(end - rewrite_from_, chunk_max));
+            if (auto written = file_.write_at(rewrite_from_, piece); !written) return written;
+            rewrite_from_ += piece.size();
+        }
+        rewrite_from_ = UINT64_MAX;
+        return {};
     }
 
     std::uint32_t seed() const noexcept { return seed_; }
@@ -78,6 +97,7 @@ public:
         const Way way = choose_way(size);
         auto offset = reserve(size, way);
         if (!offset) return offset;
+        PoisonUnlessDone guard(*this);
         head.finish(*offset);
         if (way == Way::store) {
             std::byte* at = window_.at(*offset);
@@ -87,7 +107,9 @@ public:
         } else if (auto written = write_frame(*offset, head, content); !written) {
             return fail(std::move(written).error());
         }
-        if (auto finished = complete(*offset, size); !finished) return std::move(finished).error();
+        auto finished = complete(*offset, size);
+        guard.done = true;
+        if (!finished) return std::move(finished).error();
         return offset;
     }
 
@@ -97,13 +119,16 @@ public:
         const Way way = choose_way(block.size());
         auto offset = reserve(block.size(), way);
         if (!offset) return offset;
+        PoisonUnlessDone guard(*this);
         place(*offset);
         if (way == Way::store) {
             std::memcpy(window_.at(*offset), block.data(), block.size());
         } else if (auto written = write_pieces(*offset, block); !written) {
             return fail(std::move(written).error());
         }
-        if (auto finished = complete(*offset, block.size()); !finished) return std::move(finished).error();
+        auto finished = complete(*offset, block.size());
+        guard.done = true;
+        if (!finished) return std::move(finished).error();
         return offset;
     }
 
@@ -163,6 +188,20 @@ public:
 private:
     enum class Way : std::uint8_t { store, write, write_large };
 
+    /// What was reserved must be completed or the journal poisoned, also when making an error's message runs out of memory.
+    struct PoisonUnlessDone {
+        explicit PoisonUnlessDone(Journal& journal) noexcept : journal_(journal) {}
+        PoisonUnlessDone(const PoisonUnlessDone&) = delete;
+        PoisonUnlessDone& operator=(const PoisonUnlessDone&) = delete;
+        ~PoisonUnlessDone() {
+            if (!done) journal_.poison();
+        }
+        bool done = false;
+
+    private:
+        Journal& journal_;
+    };
+
     static constexpr std::uint64_t frozen_bit = std::uint64_t{1} << 63;
     static constexpr std::uint64_t step_min = std::uint64_t{64} << 10;
     static constexpr std::uint64_t step_max = std::uint64_t{64} << 20;
@@ -200,6 +239,7 @@ private:
     // A large frame is not stored into prepared space but makes its own. Under the growth lock, so that nobody prepares it too.
     Result<std::uint64_t> reserve_large(std::uint64_t size) {
         const std::lock_guard lock(growth_);
+        if (auto rewritten = rewrite_unvouched(); !rewritten) return std::move(rewritten).error();
         std::uint64_t offset = tail_.load(std::memory_order_relaxed);
         for (;;) {
             if (poisoned()) return Error(ErrorCode::poisoned, "An earlier write or sync failed; reopen the database.");
@@ -213,6 +253,7 @@ private:
     // Makes room for `size` bytes behind the tail: allocated, zeroed, and for stores mapped and populated.
     Result<void> prepare(std::uint64_t size, Way way) {
         const std::lock_guard lock(growth_);
+        if (auto rewritten = rewrite_unvouched(); !rewritten) return rewritten;
         const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
         std::uint64_t prepared = prepared_.load(std::memory_order_relaxed);
         if (tail + size > prepared) {
@@ -267,7 +308,8 @@ private:
             }
             allocated_.store(allocated, std::memory_order_relaxed);
         }
-        if (auto covered = map_.cover(file_, from, end, allocated); !covered) return std::move(covered).error();
+        // Whatever may be reserved from here on must be readable where mappings do not reach past the end of the file.
+        if (auto covered = map_.cover(file_, from, allocated, allocated); !covered) return std::move(covered).error();
         return allocated;
     }
 
@@ -352,6 +394,7 @@ private:
     const bool zeroes_ahead_;
     const bool mapped_append_;
     std::mutex growth_;
+    std::uint64_t rewrite_from_ = UINT64_MAX;  ///< under growth_; UINT64_MAX: nothing to rewrite
     AppendWindow window_;
     alignas(64) std::atomic<std::uint64_t> tail_{0};
     alignas(64) std::atomic<std::uint64_t> completed_{0};

@@ -95,6 +95,9 @@ private:
 
     // Where address space is limited, a quarter of what can be had is taken: the rest of the program needs some too.
     static Result<Mapping> map_with_room(File& file, std::uint64_t start, std::uint64_t needed) {
+        if (needed > SIZE_MAX) {
+            return Error(ErrorCode::too_large, "The file is larger than this 32-bit process can map. Use a 64-bit build.");
+        }
         constexpr std::uint64_t room_max = sizeof(void*) >= 8 ? std::uint64_t{1} << 40 : std::uint64_t{1} << 28;
         constexpr std::uint64_t room_min = std::uint64_t{1} << 22;
         for (std::uint64_t room = room_max; file.maps_past_end() && room / 4 >= (std::max)(needed, room_min); room /= 4) {

@@ -113,6 +113,9 @@ public:
     virtual Result<bool> is_locked_by_other() = 0;
     virtual Result<FileIdentity> identity() = 0;
 
+    /// Takes over who may do what with `other`, a file of the same kind, as far as the system lets this process.
+    virtual Result<void> take_permissions_of(File&) { return {}; }
+
     /// The file was renamed: what errors call it from now on.
     virtual void set_name(const std::string& path) = 0;
 };
@@ -192,8 +195,9 @@ void watch_forks();
 
 /// A barrier that acts as a sequentially consistent fence in every running thread of the process, at a microsecond or so for the
 /// caller and nothing for the others (Linux membarrier, Windows FlushProcessWriteBuffers).
-void process_barrier() noexcept;
-/// Whether there is one; always the same answer. Otherwise process_barrier() does nothing.
+/// False: there is none, or it was taken away meanwhile (seccomp).
+bool process_barrier() noexcept;
+/// Asked before relying on process_barrier().
 bool process_barrier_works() noexcept;
 
 /// Anonymous, zeroed, page-aligned memory for index tables; huge pages asked for where `size` makes it worth while. Null: out

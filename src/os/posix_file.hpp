@@ -299,6 +299,16 @@ public:
         return false;
     }
 
+    Result<void> take_permissions_of(File& other) override {
+        struct stat status {};
+        if (::fstat(static_cast<PosixFile&>(other).number(), &status) != 0) return system_error("find out the owner of", path_, errno);
+        // Only a privileged process may give files away; the mode is what matters then.
+        const int owned = ::fchown(number(), status.st_uid, status.st_gid);
+        if (owned != 0 && errno != EPERM) return system_error("change the owner of", path_, errno);
+        if (::fchmod(number(), status.st_mode & 07777) != 0) return system_error("change the mode of", path_, errno);
+        return {};
+    }
+
     void set_name(const std::string& path) override { path_ = path; }
 
     Result<FileIdentity> identity() override {

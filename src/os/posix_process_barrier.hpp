@@ -1,8 +1,6 @@
 #pragma once
 // process_barrier on POSIX: membarrier(2) where there is one (Linux 4.14 and later).
 
-#include <atomic>
-
 #include "os/contract.hpp"
 
 #if !defined(_WIN32)
@@ -22,17 +20,16 @@ constexpr int membarrier_register_private_expedited = 1 << 4;
 
 bool process_barrier_works() noexcept {
     // Asked each time: the registration belongs to the address space, and registering again costs next to nothing.
-    return ::syscall(SYS_membarrier, membarrier_register_private_expedited, 0, 0) == 0 &&
-           ::syscall(SYS_membarrier, membarrier_private_expedited, 0, 0) == 0;
+    return ::syscall(SYS_membarrier, membarrier_register_private_expedited, 0, 0) == 0 && process_barrier();
 }
 
-void process_barrier() noexcept { ::syscall(SYS_membarrier, membarrier_private_expedited, 0, 0); }
+bool process_barrier() noexcept { return ::syscall(SYS_membarrier, membarrier_private_expedited, 0, 0) == 0; }
 
 #else
 
 bool process_barrier_works() noexcept { return false; }
 
-void process_barrier() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+bool process_barrier() noexcept { return false; }
 
 #endif
 

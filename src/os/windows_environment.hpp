@@ -107,7 +107,10 @@ std::uint32_t fork_count() noexcept {
 void watch_forks() {}
 
 /// Large pages need a privilege that ordinary users lack, so they are not asked for.
-void process_barrier() noexcept { ::FlushProcessWriteBuffers(); }
+bool process_barrier() noexcept {
+    ::FlushProcessWriteBuffers();
+    return true;
+}
 
 bool process_barrier_works() noexcept { return true; }
 

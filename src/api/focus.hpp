@@ -1,0 +1,58 @@
+#pragma once
+// Focus: a keyspace seen from below a prefix.
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "api/iterators.hpp"
+#include "api/keyspace.hpp"
+#include "base/bytes.hpp"
+#include "base/config.hpp"
+#include "base/result.hpp"
+#include "base/ttl.hpp"
+
+#if EMDB_NESTED
+
+namespace emdb {
+
+/// The keys of a group by the part behind `prefix() + "."`; see `Keyspace::group` for what a group is. A handle: cheap to copy,
+/// thread-safe, keeps the database open as the one it was made from does, and returns the same errors.
+///
+/// `focus("")` is the top: its keys are whole keys, and `focus("").focus("user")` is `focus("user")`. It has no group, so `iter`
+/// and `delete_all` answer `invalid_argument` there.
+class Focus {
+public:
+    Result<void> set(Bytes key, Bytes value);
+#if EMDB_TTL
+    Result<void> set_with_ttl(Bytes key, Bytes value, Ttl ttl);
+#endif
+    Result<std::optional<std::string>> get(Bytes key) const;
+    Result<std::optional<std::string>> remove(Bytes key);
+    Result<bool> contains_key(Bytes key) const;
+
+    /// The group's records under their whole keys, as `Keyspace::group` has them, but in no particular order and weakly
+    /// consistent with concurrent writes (see EmdbIter).
+    Result<EmdbIter> iter() const;
+    /// As `Keyspace::delete_group`.
+    Result<std::size_t> delete_all();
+
+    /// The focus `prefix() + "." + sub`.
+    Focus focus(std::string_view sub) const;
+    const std::string& prefix() const noexcept { return prefix_; }
+
+private:
+    friend class Keyspace;
+    Focus(Keyspace keyspace, std::string prefix) noexcept : keyspace_(std::move(keyspace)), prefix_(std::move(prefix)) {}
+
+    std::string whole_key(std::string_view key) const;
+
+    Keyspace keyspace_;
+    std::string prefix_;
+};
+
+}  // namespace emdb
+
+#endif  // EMDB_NESTED

@@ -1,0 +1,15 @@
+#pragma once
+// The callbacks that EmdbBuilder takes.
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/function_ref.hpp"
+#include "base/options.hpp"
+
+namespace emdb::detail {
+
+using LogCallback = SharedFunction<void(LogLevel, std::string_view)>;
+using Clock = SharedFunction<std::uint64_t()>;
+
+}  // namespace emdb::detail

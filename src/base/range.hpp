@@ -1,0 +1,52 @@
+#pragma once
+// Range: which keys a range scan is about.
+
+#include <optional>
+#include <string>
+
+#include "base/bytes.hpp"
+
+namespace emdb {
+
+/// An interval of keys in byte order (bytes are unsigned, and a key comes before what it is a prefix of). Copies its bounds. One
+/// whose bounds are in the wrong order is empty.
+class Range {
+public:
+    /// Where the range begins or ends.
+    struct Bound {
+        std::string key;
+        bool inclusive = true;
+    };
+
+    static Range all();
+    /// [a, b)
+    static Range half_open(Bytes a, Bytes b);
+    /// [a, b]
+    static Range closed(Bytes a, Bytes b);
+    /// (a, b)
+    static Range open(Bytes a, Bytes b);
+    /// (a, b]
+    static Range open_closed(Bytes a, Bytes b);
+    /// [a, ...
+    static Range from(Bytes a);
+    /// (a, ...
+    static Range after(Bytes a);
+    /// ..., b)
+    static Range until(Bytes b);
+    /// ..., b]
+    static Range up_to(Bytes b);
+    /// Keys that begin with p.
+    static Range prefix(Bytes p);
+
+    /// nullopt: from the first key, or to the last.
+    const std::optional<Bound>& lower() const noexcept { return lower_; }
+    const std::optional<Bound>& upper() const noexcept { return upper_; }
+
+private:
+    Range(std::optional<Bound> lower, std::optional<Bound> upper) noexcept;
+
+    std::optional<Bound> lower_;
+    std::optional<Bound> upper_;
+};
+
+}  // namespace emdb

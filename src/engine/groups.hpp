@@ -1,0 +1,237 @@
+#pragma once
+// Groups: all keys with a common prefix, read or removed together.
+//
+// A group is located first, as the offsets of its records, and read afterwards: frames never change. Locating is the one thing
+// that depends on how keys can be found, see Engine::locate_prefix.
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/config.hpp"
+#include "engine/engine.hpp"
+#include "engine/iteration.hpp"
+#include "journal/batch_buffer.hpp"
+
+#if EMDB_NESTED
+
+namespace emdb::detail {
+
+/// What all keys of a group start with.
+inline Result<std::string> start_of_group(std::string_view prefix) {
+    if (prefix.empty()) {
+        return Error(ErrorCode::invalid_argument, "The empty prefix has no group. Name a prefix; for all records of a keyspace there "
+                     "are iter() and clear().");
+    }
+    return std::string(prefix) + '.';
+}
+
+inline bool starts_with(Bytes key, Bytes prefix) noexcept {
+    return key.as_string_view().starts_with(prefix.as_string_view());
+}
+
+// The offsets of all records whose keys start with `prefix`, expired ones included, each key at most once. The caller holds all
+// stripes, or lives with concurrent writes. Without an ordered index it looks at every record.
+Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const {
+    if (keyspace.ordered != nullptr) return locate_range(keyspace, Range::prefix(prefix));
+    constexpr std::size_t batch = 64;
+    std::vector<std::uint64_t> found;
+    std::vector<std::uint64_t> offsets;
+    for (HashIndex::Cursor cursor; !cursor.at_end();) {
+        offsets.clear();
+        const Pins::Pin pin(*pins_);
+        const Journal& journal = generation_->journal();
+        while (offsets.size() < batch && !cursor.at_end()) {
+            const std::size_t before = offsets.size();
+            keyspace.index.collect(cursor, offsets);
+            for (std::size_t i = before; i < offsets.size(); ++i) prefetch_frame(journal.address(offsets[i]));
+        }
+        for (const std::uint64_t offset : offsets) {
+            FrameView frame;
+            // Checked whatever verify_reads says: a damaged key must not be taken for one of another group.
+            if (!journal.read(offset, true, frame)) return damaged_error(offset);
+            if (starts_with(frame.key, prefix)) found.push_back(offset);
+        }
+    }
+    return found;
+}
+
+// The same, as they were at one moment as far as transactions go. While publishing_ is held only the index is read, never the
+// file: that might wait for the disk, and transactions with it.
+Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceState& keyspace, Bytes prefix) const {
+    if (keyspace.ordered != nullptr) return locate_range(keyspace, Range::prefix(prefix));
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        const std::uint64_t before = commits_.load(std::memory_order_acquire);
+        auto located = locate_prefix(keyspace, prefix);
+        // The walk ends with acquire loads, so this one comes after them.
+        if (before % 2 == 0 && commits_.load(std::memory_order_relaxed) == before) return located;
+    }
+    std::vector<std::uint64_t> offsets;
+    {
+        const std::lock_guard lock(publishing_);
+        const Pins::Pin pin(*pins_);
+        for (HashIndex::Cursor cursor; !cursor.at_end();) keyspace.index.collect(cursor, offsets);
+    }
+    const Journal& journal = generation_->journal();
+    std::vector<std::uint64_t> found;
+    for (const std::uint64_t offset : offsets) {
+        FrameView frame;
+        if (!journal.read(offset, true, frame)) return damaged_error(offset);
+        if (starts_with(frame.key, prefix)) found.push_back(offset);
+    }
+    return found;
+}
+
+Result<std::vector<Record>> Engine::group(const KeyspaceState& keyspace, std::string_view prefix) const {
+    const auto start = start_of_group(prefix);
+    if (!start) return start.error();
+    if (!usable(keyspace)) return why_unusable(keyspace);
+    const GenerationRef generation = reference();
+    const auto offsets = locate_group(keyspace, *start);
+    if (!offsets) return offsets.error();
+    ExpiryMoment moment(clock_);
+    std::vector<Record> records;
+    records.reserve(offsets->size());
+    for (const std::uint64_t offset : *offsets) {
+        FrameView frame;
+        if (!generation->journal().read(offset, verify_reads_, frame)) return damaged_error(offset);
+        if (moment.has_expired(frame)) continue;
+        records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
+    }
+    std::sort(records.begin(), records.end(), [](const Record& a, const Record& b) { return a.key < b.key; });
+    return records;
+}
+
+/// Removes located records with exclusive write access, in one batch whatever their number.
+class GroupRemoval {
+public:
+    GroupRemoval(Engine& engine, KeyspaceState& keyspace) : engine_(engine), keyspace_(keyspace), batch_(journal().seed()) {}
+
+    /// Expired records are removed, too, but not counted.
+    Result<void> add(const std::vector<std::uint64_t>& offsets) {
+        ExpiryMoment moment(engine_.clock_);
+        victims_.reserve(offsets.size());
+        for (const std::uint64_t offset : offsets) {
+            FrameView frame;
+            if (!journal().read(offset, true, frame)) return engine_.damaged_error(offset);
+            const KeyHash hash = engine_.hash_of(frame.key);
+            const HashIndex::Location at =
+                keyspace_.index.locate(hash, [&](std::uint64_t candidate) { return candidate == offset; });
+            if (!at) return engine_.damaged_error(offset);  // the bytes are good, but not those of this slot's key
+            FrameContent content;
+            content.kind = FrameKind::remove;
+            content.namespace_id = keyspace_.id;
+            content.key = frame.key;
+            batch_.add(content);
+            victims_.push_back({hash, {at, frame}});
+            affected_[hash.shard()] = true;
+            if (!moment.has_expired(frame)) ++live_;
+        }
+        if (victims_.size() > UINT32_MAX) {
+            return Error(ErrorCode::too_large, "A group of '" + engine_.path() + "' has more than 2^32 - 1 records, too many to "
+                         "remove at once. Remove parts of it.");
+        }
+        return {};
+    }
+
+    /// How many live records there are to remove.
+    std::size_t live() const noexcept { return live_; }
+    bool empty() const noexcept { return victims_.empty(); }
+
+    Result<void> apply() {
+        auto appended = journal().append_block(batch_.bytes(), [&](std::uint64_t offset) { batch_.place(offset); });
+        if (!appended) return std::move(appended).error();
+        publish();
+        if (keyspace_.ordered != nullptr) {
+            for (const Victim& victim : victims_) keyspace_.ordered->tidy(victim.current.frame.key);
+        }
+#if EMDB_TTL
+        for (std::size_t shard = 0; shard < shard_count; ++shard) keyspace_.expiring.tidy(shard);
+#endif
+        return {};
+    }
+
+private:
+    struct Victim {
+        KeyHash hash;
+        Engine::Current current;
+    };
+
+    Journal& journal() const noexcept { return engine_.generation_->journal(); }
+
+    void publish() noexcept {
+        const Engine::Publishing publishing(engine_);
+        for (std::size_t shard = 0; shard < shard_count; ++shard) {
+            if (affected_[shard]) keyspace_.index.begin_change(shard);
+        }
+        for (const Victim& victim : victims_) {
+            engine_.index_remove(keyspace_, victim.hash, victim.current, victim.current.frame.key);
+        }
+        for (std::size_t shard = 0; shard < shard_count; ++shard) {
+            if (affected_[shard]) keyspace_.index.end_change(shard);
+        }
+    }
+
+    Engine& engine_;
+    KeyspaceState& keyspace_;
+    BatchBuffer batch_;
+    std::vector<Victim> victims_;
+    std::array<bool, shard_count> affected_{};
+    std::size_t live_ = 0;
+};
+
+Result<std::size_t> Engine::delete_group(KeyspaceState& keyspace, std::string_view prefix) {
+    const auto start = start_of_group(prefix);
+    if (!start) return start.error();
+    std::size_t live = 0;
+    {
+        const auto lock = lock_all(&keyspace);
+        if (!lock) return lock.error();
+        const auto offsets = locate_prefix(keyspace, *start);
+        if (!offsets) return offsets.error();
+        GroupRemoval removal(*this, keyspace);
+        if (auto added = removal.add(*offsets); !added) return std::move(added).error();
+        if (removal.empty()) return std::size_t{0};
+        if (auto applied = removal.apply(); !applied) return std::move(applied).error();
+        live = removal.live();
+    }
+    if (auto settled = after_write(); !settled) return std::move(settled).error();
+    return live;
+}
+
+/// Those records of another source whose keys start with a prefix.
+class PrefixFilterSource final : public RecordSource {
+public:
+    PrefixFilterSource(std::unique_ptr<RecordSource> all, std::string prefix) : all_(std::move(all)), prefix_(std::move(prefix)) {}
+
+    bool next(RecordView& record) override {
+        while (all_->next(record)) {
+            if (starts_with(record.key, prefix_)) return true;
+        }
+        return false;
+    }
+    Result<void> status() const override { return all_->status(); }
+
+private:
+    const std::unique_ptr<RecordSource> all_;
+    const std::string prefix_;
+};
+
+// Without an ordered index it looks at every record.
+Result<std::unique_ptr<RecordSource>> Engine::iterate_group(const std::shared_ptr<KeyspaceState>& keyspace,
+                                                            std::string_view prefix) const {
+    auto start = start_of_group(prefix);
+    if (!start) return std::move(start).error();
+    if (keyspace->ordered != nullptr) return iterate_range(keyspace, Range::prefix(*start));
+    auto all = iterate(keyspace);
+    if (!all) return all;
+    return std::unique_ptr<RecordSource>(std::make_unique<PrefixFilterSource>(std::move(*all), std::move(*start)));
+}
+
+}  // namespace emdb::detail
+
+#endif  // EMDB_NESTED
