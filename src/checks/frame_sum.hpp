@@ -34,10 +34,11 @@ constexpr std::array<std::uint32_t, crc32c_wide_max + 1> make_crc32c_byte_shifts
 }
 inline constexpr auto crc32c_byte_shifts = make_crc32c_byte_shifts();
 
-/// The two constants, low half first, that move each of four lanes by `words`, less two for each lane if `behind_each_other`.
+/// What each of four lanes is multiplied by, its first half and its second.
 struct alignas(64) Crc32cLaneShifts {
     std::uint64_t shift[8] = {};
 };
+/// Moves every lane by the 8 words of a block.
 inline constexpr Crc32cLaneShifts crc32c_next_block = [] {
     Crc32cLaneShifts shifts;
     for (std::size_t lane = 0; lane < 4; ++lane) {
@@ -46,6 +47,7 @@ inline constexpr Crc32cLaneShifts crc32c_next_block = [] {
     }
     return shifts;
 }();
+/// Moves three lanes to where the last one is, by 6, 4 and 2 words.
 inline constexpr Crc32cLaneShifts crc32c_to_last_lane = [] {
     Crc32cLaneShifts shifts;
     for (std::size_t i = 0; i < 6; ++i) shifts.shift[i] = crc32c_shifts[7 - i];
