@@ -16,9 +16,9 @@
 //   namespaces.hpp      opening, dropping, clearing keyspaces
 //   closing.hpp         flush, close, stats
 //
-// Locks, in the order in which they are taken: stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's growth lock;
-// Flusher's lock -> Journal's growth lock. Readers take none of them, except that get_many falls back to publishing_, which is
-// never held over I/O or user code.
+// Locks, in the order in which they are taken: stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's growth lock.
+// Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its kin fall back
+// to publishing_ after a few tries; no file operation and no user code runs under that.
 
 #include <array>
 #include <atomic>

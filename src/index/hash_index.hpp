@@ -364,7 +364,7 @@ private:
 
     Shard& shard_of(KeyHash hash) const noexcept { return shards_.load(std::memory_order_relaxed)[hash.shard()]; }
 
-    /// How many keys a table is asked to hold: 84 % of its slots. At that load 1.25 cache lines answer a miss on average.
+    /// How many keys a table is asked to hold: 84 % of its slots. At that load one hit in eight or so is displaced.
     static std::uint64_t capacity(std::uint64_t buckets) noexcept {
         const std::uint64_t slots = buckets * slots_per_bucket;
         return slots <= 10 ? slots : slots * 84 / 100;
