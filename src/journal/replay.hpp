@@ -17,6 +17,7 @@
 #include "base/config.hpp"
 #include "base/result.hpp"
 #include "journal/frame.hpp"
+#include "journal/frame_rules.hpp"
 #include "journal/header.hpp"
 
 namespace emdb::detail {
@@ -56,7 +57,7 @@ public:
                 if (*end == 0) return end_at(offset, damaged);
                 next = *end;
                 if (auto applied = apply_members(sink); !applied) return std::move(applied).error();
-            } else if (frame.kind() == FrameKind::sync_mark || frame.kind() == FrameKind::close_mark) {
+            } else if (frame_is_mark(frame)) {
                 if (auto taken = take_mark(frame, offset); !taken) return std::move(taken).error();
             } else if (auto applied = sink.apply(offset, frame); !applied) {
                 return std::move(applied).error();
@@ -68,12 +69,7 @@ public:
     }
 
     /// How many bytes of the cut-off tail are not zeros at its end: what was torn, preallocated space not counted.
-    std::uint64_t torn_bytes(std::uint64_t end) const noexcept {
-        std::uint64_t last = size_;
-        while (last >= end + 8 && load_le<std::uint64_t>(at(last - 8)) == 0) last -= 8;
-        while (last > end && *at(last - 1) == std::byte{0}) --last;
-        return last - end;
-    }
+    std::uint64_t torn_bytes(std::uint64_t end) const noexcept { return bytes_before_zeros(bytes_, end, size_); }
 
 private:
     const std::byte* at(std::uint64_t offset) const noexcept { return bytes_ + offset; }
@@ -87,40 +83,14 @@ private:
     // Judges the tail behind the valid prefix.
     Result<ReplaySummary> end_at(std::uint64_t end, std::uint64_t first_bad) {
         summary_.end = end;
-        if (end < size_ && vouched_later(end)) {
+        if (end < size_ && vouched_by_marks_behind(bytes_, size_, end, seed_) > end) {
             return damage(first_bad, "what is there had reached the disk intact (a later sync mark says so), and is not intact now.");
         }
         return summary_;
     }
 
-    // Whether a valid mark anywhere behind `end` vouches for the frame at `end`.
-    bool vouched_later(std::uint64_t end) const noexcept {
-        std::uint64_t offset = end + 1;
-        while (offset + mark_frame_size <= size_) {
-            if (offset + 16 <= size_ && load_le<std::uint64_t>(at(offset + 4)) == 0) {
-                offset += 8;  // none of the next eight places can have a mark's kind byte at its place
-                continue;
-            }
-            std::uint64_t durable = 0;
-            if (is_mark(offset, durable) && durable > end) return true;
-            ++offset;
-        }
-        return false;
-    }
-
-    bool is_mark(std::uint64_t offset, std::uint64_t& durable) const noexcept {
-        const auto kind = static_cast<FrameKind>(*at(offset + 4));
-        if (kind != FrameKind::sync_mark && kind != FrameKind::close_mark) return false;
-        FrameView frame;
-        if (!parse_frame(at(offset), at(size_), frame) || frame.size != mark_frame_size) return false;
-        if (frame.value.size() != mark_value_size || !frame_validates(frame, offset, seed_)) return false;
-        durable = load_le<std::uint64_t>(frame.value.data());
-        return durable <= offset;
-    }
-
     Result<void> check(const FrameView& frame, std::uint64_t offset) const {
-        if ((frame.flags() & static_cast<std::uint8_t>(~frame_known_flags)) != 0 || frame.kind() > FrameKind::close_mark ||
-            frame.kind() == FrameKind::session) {
+        if (!frame_is_known(frame)) {
             return Error(ErrorCode::feature_disabled, "'" + path_ + "' has a frame at offset " + std::to_string(offset) +
                          " of a kind that this build of emdb " + EMDB_VERSION_STRING +
                          " does not know. Open it with the emdb that wrote it.");
@@ -134,7 +104,7 @@ private:
 
     Result<void> take_mark(const FrameView& frame, std::uint64_t offset) {
         std::uint64_t durable = 0;
-        if (!is_mark(offset, durable)) return damage(offset, "a sync mark makes no sense.");
+        if (!read_mark(bytes_, size_, offset, seed_, durable)) return damage(offset, "a sync mark makes no sense.");
         summary_.vouched_end = (std::max)(summary_.vouched_end, durable);
         summary_.last_mark_offset = offset;
         summary_.ends_with_close_mark = frame.kind() == FrameKind::close_mark;
@@ -158,8 +128,7 @@ private:
                 return std::uint64_t{0};
             }
             if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
-            const FrameKind kind = member.frame.kind();
-            if (kind != FrameKind::put && kind != FrameKind::remove) return damage(offset, "a batch holds what it must not.");
+            if (!frame_is_record(member.frame)) return damage(offset, "a batch holds what it must not.");
             members_.push_back(member);
             offset += member.frame.size;
         }
