@@ -42,7 +42,7 @@ public:
     }
 
     void batch(std::uint64_t offset, const FrameView& head, const SurveyedBatch& batch) {
-        const bool finished = batch.state != SurveyedBatch::State::unfinished || was_followed(offset, batch.end);
+        const bool finished = batch.state != SurveyedBatch::State::unfinished || was_followed(offset, batch);
         if (!finished && !options_.unfinished_batch) skipped_until_ = batch.end;
         if (offset < skipped_until_) skip(head.size);
     }
@@ -60,19 +60,16 @@ private:
     }
 
     // Whether anything says that a batch was committed. Nobody else appends while one is written, so whatever lies behind it was
-    // appended after that; but for a mark of an earlier sync, which vouches for what lies before the batch.
-    bool was_followed(std::uint64_t head_offset, std::uint64_t end) {
-        constexpr int marks_seen_max = 4;
-        std::uint64_t offset = end;
-        for (int marks = 0; marks < marks_seen_max; ++marks) {
-            offset = survey_.next_frame(offset);
-            if (offset >= file_.size()) return false;
-            std::uint64_t durable = 0;
-            if (!read_mark(file_.survey->bytes(), file_.size(), offset, *file_.seed, durable)) return true;
-            if (durable > head_offset) return true;
-            offset += mark_frame_size;
+    // appended after that; but for a mark of an earlier sync, which vouches only for what lies before the batch.
+    bool was_followed(std::uint64_t head_offset, const SurveyedBatch& batch) {
+        if (!searched_) {
+            if (!file_.survey->reach(file_.size())) return false;  // the survey ends with the error
+            // Asked for the first time: the answers are good for all batches further on.
+            searched_ = true;
+            last_content_ = survey_.last_content_frame(batch.bad_offset + 1);
+            vouched_ = vouched_by_marks_behind(file_.survey->bytes(), file_.size(), head_offset, *file_.seed);
         }
-        return true;
+        return last_content_ >= batch.end || vouched_ > head_offset;
     }
 
     const InspectedFile& file_;
@@ -82,6 +79,9 @@ private:
     SalvageReport& report_;
     std::uint64_t skipped_until_ = 0;
     bool has_expiring_records_ = false;
+    bool searched_ = false;
+    std::uint64_t last_content_ = 0;
+    std::uint64_t vouched_ = 0;
 };
 
 class Salvage {

@@ -121,31 +121,39 @@ public:
         return {};
     }
 
-    /// The first intact frame at or behind `from`, or the file's end.
-    std::uint64_t next_frame(std::uint64_t from) {
-        std::uint64_t offset = from;
+    /// Where the last intact frame that is no mark starts, searched from `from` on; 0: there is none.
+    std::uint64_t last_content_frame(std::uint64_t from) {
+        std::uint64_t last = 0;
         FrameView frame;
-        while (offset + frame_size_min <= size_ && file_.reach((std::min)(size_, offset + 16))) {
-            if (offset >= empty_from_ && offset < empty_to_) {
-                offset = empty_to_;
+        for (std::uint64_t offset = next_frame(from); offset < size_ && !file_.error();) {
+            if (!intact(offset, size_, frame)) {
+                offset = next_frame(offset + 1);
                 continue;
             }
-            if (offset + 12 <= size_ && load_le<std::uint64_t>(bytes_ + offset + 4) == 0) {
-                offset += 8;  // a zero is no kind: none of the next eight places can be a frame's start
-                continue;
-            }
-            if (may_be_intact(offset, frame)) break;
-            ++offset;
+            if (!frame_is_mark(frame)) last = offset;
+            offset += frame.size;
         }
-        offset = offset + frame_size_min <= size_ ? offset : size_;
-        empty_from_ = from;
-        empty_to_ = offset;
-        return offset;
+        return last;
     }
 
 private:
     static constexpr std::uint64_t progress_step = std::uint64_t{1} << 20;
     static constexpr std::uint64_t summed_up_at_once_max = 512;
+
+    // The first intact frame at or behind `from`, or the file's end.
+    std::uint64_t next_frame(std::uint64_t from) {
+        std::uint64_t offset = from;
+        FrameView frame;
+        while (offset + frame_size_min <= size_ && file_.reach((std::min)(size_, offset + 16))) {
+            if (offset + 12 <= size_ && load_le<std::uint64_t>(bytes_ + offset + 4) == 0) {
+                offset += 8;  // a zero is no kind: none of the next eight places can be a frame's start
+                continue;
+            }
+            if (may_be_intact(offset, frame)) return offset;
+            ++offset;
+        }
+        return size_;
+    }
 
     bool intact(std::uint64_t offset, std::uint64_t limit, FrameView& frame) {
         if (!file_.reach((std::min)(limit, offset + frame_head_size_max))) return false;
@@ -194,9 +202,6 @@ private:
     const std::uint32_t seed_;
     Crc32cRanges ranges_;
     bool gap_seen_ = false;
-    // Between these no intact frame starts: what the last next_frame() found out.
-    std::uint64_t empty_from_ = 0;
-    std::uint64_t empty_to_ = 0;
 };
 
 }  // namespace emdb::detail
