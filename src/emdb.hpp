@@ -81,6 +81,7 @@
 // engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
 #include "engine/expiry_clock.hpp"
+#include "engine/keyspace_index.hpp"
 #include "engine/keyspace_state.hpp"
 #include "engine/lock_file.hpp"
 #include "engine/lock_inspection.hpp"

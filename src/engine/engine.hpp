@@ -64,6 +64,14 @@ struct PinnedValue {
     Bytes value;
 };
 
+/// A keyspace's index with a reference on its generation: both stay, and so do frames found through it.
+struct IndexRef {
+    explicit IndexRef(const KeyspaceIndex& found) noexcept : index(found), generation(found.generation) {}
+    const KeyspaceIndex& index;
+    const GenerationRef generation;
+    const Journal& journal() const noexcept { return index.journal(); }
+};
+
 /// What a read answers whose record is damaged.
 Error damaged_record_error(const std::string& path, std::uint64_t offset);
 
@@ -216,26 +224,34 @@ private:
     Error why_unusable(const KeyspaceState& keyspace) const;
     Error stopped_error() const;
     Error damaged_error(std::uint64_t offset) const;
-    Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
-    bool match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
-    FrameView read_and_remember_shape(std::uint64_t offset) const noexcept;
-    Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
+    static Match match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify) noexcept;
+    bool match_usual(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
+    static FrameView read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept;
+    Match match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
     /// `any` also finds records that have expired.
     enum class Wanted : std::uint8_t { live, any };
     template <Wanted wanted = Wanted::live, class Prepare, class Take, class Fail>
     void read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take, Fail&& fail) const;
     template <Wanted wanted, class Take, class Fail>
-    void read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
-    Result<FrameView> find_frame(const KeyspaceState& keyspace, Bytes key) const;
+    void read_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
+    Result<FrameView> find_frame(const IndexRef& in, KeyHash hash, Bytes key) const;
     Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
-    void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
-    void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void try_locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 
-    /// A reference on the current generation, for what outlasts a pin.
+    /// For what outlasts a pin.
+    IndexRef reference(const KeyspaceState& keyspace) const noexcept {
+        const Pins::Pin pin(*pins_);
+        return IndexRef(keyspace.index());
+    }
     GenerationRef reference() const noexcept {
         const Pins::Pin pin(*pins_);
-        return GenerationRef(*generation_);
+        return GenerationRef(generation());
     }
+    /// The current one. The caller holds a pin (then sequentially consistent, see Pins), or a stripe.
+    Generation& generation() const noexcept { return *generation_.load(std::memory_order_seq_cst); }
+    /// For appending. The caller holds a stripe.
+    Journal& journal() const noexcept { return generation().journal(); }
     /// A record of usual size is on four cache lines at most; the hardware fetches on from there.
     static void prefetch_frame(const std::byte* frame) noexcept {
         for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(frame + line * 64);
@@ -249,8 +265,8 @@ private:
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
-    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
+    Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count) const;
+    Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count, std::size_t expiring) const;
     Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
@@ -267,12 +283,12 @@ private:
 
     // The ordered index.
     Result<void> order(KeyspaceState& keyspace);
-    Result<void> prepare_put(const KeyspaceState& keyspace, Bytes key, OrderedPut& prepared) const;
-    Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) const;
+    Result<void> prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const;
+    Result<NodePool::Promise> promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const;
     Error out_of_memory() const;
     Error not_ordered() const;
-    bool collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const;
-    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceState& keyspace, const Range& range) const;
+    bool collect_range(const OrderedIndex& ordered, const Range& range, std::vector<std::uint64_t>& offsets) const;
+    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceIndex& index, const Range& range) const;
 
     void forget_records(KeyspaceState& keyspace) noexcept;
     Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
@@ -290,8 +306,8 @@ private:
 
 #if EMDB_NESTED
     // Groups.
-    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const;
-    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceState& keyspace, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceIndex& index, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceIndex& index, Bytes prefix) const;
 #endif
 
     // Thread identity for telling a transaction's own closure from other threads.
@@ -318,7 +334,7 @@ private:
     std::uint64_t hash_key_0_ = 0;
     std::uint64_t hash_key_1_ = 0;
 
-    OwnedGeneration generation_;
+    std::atomic<Generation*> generation_{nullptr};  ///< changed by the holder of all stripes
     std::shared_ptr<Pins> pins_;
     std::shared_ptr<NodePool> ordered_nodes_;
     std::shared_ptr<KeyspaceState> default_keyspace_;

@@ -231,8 +231,8 @@ Result<void> Engine::start(OpenedFile opened) {
     hash_key_1_ = opened.header.hash_key_1;
     next_namespace_id_ = opened.header.next_namespace_id;
     const bool mapped_append = options_.append_mode != AppendMode::pwrite;
-    generation_.reset(new Generation(std::move(opened.file), opened.header, mapped_append, path_));
-    if (auto mapped = generation_->map().open(generation_->file(), *size); !mapped) return mapped;
+    generation_.store(new Generation(std::move(opened.file), opened.header, mapped_append, path_), std::memory_order_seq_cst);
+    if (auto mapped = generation().map().open(generation().file(), *size); !mapped) return mapped;
     default_keyspace_ = make_keyspace(0, "");
     if (auto recovered = recover(*size); !recovered) return recovered;
     state_.store(State::open, std::memory_order_release);
@@ -292,7 +292,7 @@ Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& option
 }
 
 std::shared_ptr<KeyspaceState> Engine::make_keyspace(std::uint32_t id, std::string name) {
-    return std::make_shared<KeyspaceState>(id, std::move(name), *generation_, pins_);
+    return std::make_shared<KeyspaceState>(id, std::move(name), pins_, std::make_unique<KeyspaceIndex>(generation(), pins_));
 }
 
 void Engine::log(LogLevel level, std::string_view message) const {
