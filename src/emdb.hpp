@@ -77,6 +77,7 @@
 #include "index/ordered_index.hpp"
 #include "index/ordered_shape.hpp"
 #include "index/ordered_sort.hpp"
+#include "index/offset_sort.hpp"
 
 // engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
@@ -100,6 +101,10 @@
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
+#include "engine/rewrite.hpp"
+#include "engine/compaction.hpp"
+#include "engine/auto_compaction.hpp"
+#include "engine/backup.hpp"
 #include "engine/closing.hpp"
 
 // api: the public calls.

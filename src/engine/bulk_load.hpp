@@ -17,7 +17,7 @@ namespace emdb::detail {
 class BulkLoad {
 public:
     BulkLoad(Engine& engine, KeyspaceState& keyspace)
-        : engine_(engine), keyspace_(keyspace), batch_(engine.journal().seed()) {}
+        : engine_(engine), keyspace_(keyspace), batch_(engine.reference()->journal().seed()) {}
     BulkLoad(const BulkLoad&) = delete;
     BulkLoad& operator=(const BulkLoad&) = delete;
 
@@ -58,6 +58,7 @@ private:
     Result<void> write_batch() {
         const auto lock = engine_.lock_all(&keyspace_);
         if (!lock) return lock.error();
+        batch_.reseed(engine_.journal().seed());  // the database may have been compacted since the pairs came
         std::array<std::size_t, shard_count> per_shard{};
         for (const std::uint64_t hash : hashes_) ++per_shard[KeyHash(hash).shard()];
         const bool expires = batch_.member(batch_.start_of(0)).expiry_unix_ms != 0;

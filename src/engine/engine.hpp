@@ -14,11 +14,15 @@
 //   expiry.hpp          insert_with_ttl and its kin, sweep_expired
 //   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
+//   rewrite.hpp         copying the database into another file while it is used
+//   compaction.hpp      putting that file in the database's place
+//   auto_compaction.hpp when that happens by itself
+//   backup.hpp          putting it elsewhere
 //   closing.hpp         flush, close, stats
 //
-// Locks, in the order in which they are taken: stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's growth lock.
-// Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its kin fall back
-// to publishing_ after a few tries; no file operation and no user code runs under that.
+// Locks, in the order in which they are taken: maintenance_ -> stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's
+// growth lock. Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its
+// kin fall back to publishing_ after a few tries; no file operation and no user code runs under that.
 
 #include <array>
 #include <atomic>
@@ -54,6 +58,7 @@ namespace emdb::detail {
 using MaybeValue = std::optional<std::string>;
 using MaybeView = std::optional<std::string_view>;
 
+class AutoCompaction;
 struct OpenedFile;
 struct ReplaySummary;
 
@@ -124,6 +129,8 @@ public:
     Result<std::vector<std::string>> list_namespaces() const;
 
     Result<void> flush();
+    Result<void> compact();
+    Result<void> backup_to(const std::string& target);
     Result<void> close();
     Result<EmdbStats> stats() const;
 
@@ -134,6 +141,9 @@ private:
     friend class HashIterationSource;
     friend class RangeIterationSource;
     friend class GroupRemoval;
+    friend class Rewrite;
+    friend class ChangeOver;
+    friend class AutoCompaction;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -283,6 +293,7 @@ private:
 
     // The ordered index.
     Result<void> order(KeyspaceState& keyspace);
+    Result<void> order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets);
     Result<void> prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const;
     Result<NodePool::Promise> promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const;
     Error out_of_memory() const;
@@ -309,6 +320,15 @@ private:
     Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceIndex& index, Bytes prefix) const;
     Result<std::vector<std::uint64_t>> locate_group(const KeyspaceIndex& index, Bytes prefix) const;
 #endif
+
+    // Compaction.
+    static Result<std::unique_ptr<File>> make_memory_database(Header& header);
+    Result<void> put_in_place(const std::string& rewritten, File& current);
+    Result<void> start_auto_compaction();
+    void stop_auto_compaction();
+    void forget_auto_compaction();
+    void note_write() noexcept;
+    std::uint64_t dead_bytes() const noexcept;
 
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
@@ -340,6 +360,9 @@ private:
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
+    std::mutex maintenance_;            ///< held by whoever rewrites the file or closes it
+    std::atomic<bool> closing_{false};  ///< whoever holds maintenance_ is to give up
+    std::shared_ptr<AutoCompaction> auto_compaction_;  ///< null: off
     alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
@@ -348,6 +371,7 @@ private:
 
     mutable std::mutex registry_;
     std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> namespaces_;
+    std::vector<std::weak_ptr<KeyspaceState>> dropped_;  ///< keyspaces that may still have handles
     std::uint32_t next_namespace_id_ = 1;  ///< changed by the holder of all stripes
 };
 

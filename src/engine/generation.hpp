@@ -38,8 +38,9 @@ public:
     const Journal& journal() const noexcept { return journal_; }
     Flusher& flusher() noexcept { return flusher_; }
 
+    using Kept = std::unique_ptr<void, void (*)(void*)>;
     /// Keeps something as long as the generation is kept: indexes that point into its file. By the holder of all stripes.
-    void keep(std::vector<std::shared_ptr<void>> what) noexcept { kept_ = std::move(what); }
+    void keep(std::vector<Kept> what) noexcept { kept_ = std::move(what); }
 
     /// Closes the file, which releases its lock; what is mapped stays readable. Nothing is appended or synced after this.
     void close_file() noexcept { file_.reset(); }
@@ -83,7 +84,7 @@ private:
     JournalMap map_;
     Journal journal_;
     Flusher flusher_;
-    std::vector<std::shared_ptr<void>> kept_;
+    std::vector<Kept> kept_;
     std::array<Stripe, stripe_count> references_;
     std::atomic<std::uint32_t> unfinished_{stripe_count};
 };

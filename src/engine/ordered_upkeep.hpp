@@ -26,9 +26,7 @@ inline void prefetch_key_in_journal(const void* journal, std::uint64_t offset) n
 // faster than inserting record by record during the replay, leaves out what was overwritten or removed, and fills nodes better.
 Result<void> Engine::order(KeyspaceState& keyspace) {
     if (!options_.range_scans) return {};
-    KeyspaceIndex& index = keyspace.index();
-    auto ordered = std::make_unique<OrderedIndex>(pins_, ordered_nodes_, &index.journal(), &key_in_journal,
-                                                  &prefetch_key_in_journal);
+    const KeyspaceIndex& index = keyspace.index();
     std::vector<std::uint64_t> offsets;
     offsets.reserve(static_cast<std::size_t>(index.hash.totals().records));
     if (index.hash.has_shards()) {
@@ -40,6 +38,14 @@ Result<void> Engine::order(KeyspaceState& keyspace) {
     for (const std::uint64_t offset : offsets) entries.push_back({0, offset});
     sort_by_key(entries, KeyReader(&index.journal(), &key_in_journal, &prefetch_key_in_journal), 0);
     for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = entries[i].offset;
+    return order_as(keyspace, offsets);
+}
+
+// The same, where the order is known.
+Result<void> Engine::order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets) {
+    KeyspaceIndex& index = keyspace.index();
+    auto ordered = std::make_unique<OrderedIndex>(pins_, ordered_nodes_, &index.journal(), &key_in_journal,
+                                                  &prefetch_key_in_journal);
     if (!ordered->build(offsets)) return out_of_memory();
     index.ordered = std::move(ordered);
     keyspace.database_path = path_;

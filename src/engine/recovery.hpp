@@ -15,7 +15,7 @@
 
 namespace emdb::detail {
 
-/// Applies frames to the index while an engine is being opened. Records pass through a ring, so that the cache line of a key's
+/// Applies frames to the index of an engine that nobody else uses yet. Records pass through a ring, so that the cache line of a key's
 /// bucket is fetched while others are applied.
 class IndexBuilder {
 public:
@@ -36,6 +36,12 @@ public:
             case FrameKind::namespace_drop: return drop_namespace(offset, frame);
             default: return engine_.damaged_error(offset);
         }
+    }
+
+    /// Null: there is none.
+    KeyspaceState* keyspace(std::uint32_t id) const {
+        const auto found = by_id_.find(id);
+        return found == by_id_.end() ? nullptr : found->second;
     }
 
     /// Applies what is still in the ring.
@@ -75,6 +81,12 @@ private:
             if (auto room = engine_.make_room(keyspace.index(), hash.shard(), 1, pending.frame.expiry_unix_ms != 0); !room) return room;
         }
         const Engine::Current current = engine_.find_slot(keyspace, hash, pending.frame.key);
+        NodePool::Promise nodes;
+        if (const OrderedIndex* ordered = keyspace.index().ordered.get(); ordered != nullptr && !current.at) {
+            auto promised = engine_.promise_nodes(*ordered, {&pending.frame.key, 1});
+            if (!promised) return std::move(promised).error();
+            nodes = std::move(*promised);
+        }
         if (pending.frame.kind() == FrameKind::put) {
             const HashIndex::Change change(keyspace.index().hash, hash.shard());
             engine_.index_put(keyspace, hash, current, pending.offset, pending.frame);
@@ -117,8 +129,7 @@ private:
 
     KeyspaceState* keyspace_of(const FrameView& frame) {
         if (last_ != nullptr && last_->id == frame.namespace_id) return last_;
-        const auto found = by_id_.find(frame.namespace_id);
-        last_ = found == by_id_.end() ? nullptr : found->second;
+        last_ = keyspace(frame.namespace_id);
         return last_;
     }
 

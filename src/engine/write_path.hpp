@@ -220,6 +220,7 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
 
 // What the flush policy asks for after a write; no lock is held.
 Result<void> Engine::after_write() {
+    note_write();
     const FlushPolicy policy = options_.flush_policy;
     if (in_memory_ || policy.kind() == FlushPolicy::Kind::on_each_flush || policy.kind() == FlushPolicy::Kind::group) return {};
     if (policy.kind() == FlushPolicy::Kind::every_n) {
