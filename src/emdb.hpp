@@ -84,10 +84,12 @@
 #include "index/ordered_index.hpp"
 #include "index/ordered_shape.hpp"
 #include "index/ordered_sort.hpp"
+#include "index/offset_sort.hpp"
 
 // engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
 #include "engine/expiry_clock.hpp"
+#include "engine/keyspace_index.hpp"
 #include "engine/keyspace_state.hpp"
 #include "engine/lock_file.hpp"
 #include "engine/lock_inspection.hpp"
@@ -106,6 +108,10 @@
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
+#include "engine/rewrite.hpp"
+#include "engine/compaction.hpp"
+#include "engine/auto_compaction.hpp"
+#include "engine/backup.hpp"
 #include "engine/closing.hpp"
 #include "engine/inspected_file.hpp"
 #include "engine/verification.hpp"

@@ -62,7 +62,10 @@ public:
     EmdbBuilder& verify_reads(bool on);
     /// Forces how frames are appended; `mapped` on a file system that does not keep allocations is `invalid_config`.
     EmdbBuilder& append_mode(AppendMode mode);
-    /// f(LogLevel, std::string_view): recovery summaries, cut tails, failures. May be called from any thread that uses the
+    /// Has a background thread compact the database when at least `min_dead_bytes` of its file are dead and make up at least
+    /// `dead_ratio` (above 0, at most 1) of it; 0.5 and 64 MiB suit many. Errors go to the log. Off unless called.
+    EmdbBuilder& auto_compact(double dead_ratio, std::uint64_t min_dead_bytes);
+    /// f(LogLevel, std::string_view): recovery summaries, cut tails, compactions, failures. May be called from any thread that uses the
     /// database, with locks held: it must not call back into the database, nor throw. Silent by default.
     template <class F>
     EmdbBuilder& on_log(F&& f) {

@@ -38,6 +38,10 @@ EmdbBuilder& EmdbBuilder::default_ttl(std::chrono::milliseconds duration) { retu
 #endif
 EmdbBuilder& EmdbBuilder::enable_range_scans(bool on) { return options_->range_scans = on, *this; }
 EmdbBuilder& EmdbBuilder::flush_policy(FlushPolicy policy) { return options_->flush_policy = policy, *this; }
+EmdbBuilder& EmdbBuilder::auto_compact(double dead_ratio, std::uint64_t min_dead_bytes) {
+    options_->auto_compact = detail::AutoCompactLimits{dead_ratio, min_dead_bytes};
+    return *this;
+}
 EmdbBuilder& EmdbBuilder::verify_reads(bool on) { return options_->verify_reads = on, *this; }
 EmdbBuilder& EmdbBuilder::append_mode(AppendMode mode) { return options_->append_mode = mode, *this; }
 EmdbBuilder& EmdbBuilder::set_log(detail::LogCallback callback) { return options_->on_log = std::move(callback), *this; }
@@ -77,6 +81,10 @@ Result<bool> Emdb::drop_namespace(std::string_view name) { return engine_->drop_
 Result<std::vector<std::string>> Emdb::list_namespaces() const { return engine_->list_namespaces(); }
 
 Result<void> Emdb::flush() { return engine_->flush(); }
+
+Result<void> Emdb::compact() { return engine_->compact(); }
+
+Result<void> Emdb::backup_to(Path target) const { return engine_->backup_to(target.utf8()); }
 
 Result<void> Emdb::close() { return engine_->close(); }
 

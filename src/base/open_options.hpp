@@ -14,6 +14,11 @@ namespace emdb::detail {
 
 class Environment;
 
+struct AutoCompactLimits {
+    double dead_ratio;
+    std::uint64_t min_dead_bytes;
+};
+
 struct OpenOptions {
     std::optional<std::string> path;
     std::optional<std::string> app_name;
@@ -23,6 +28,7 @@ struct OpenOptions {
     AppendMode append_mode = AppendMode::automatic;
     bool verify_reads = true;
     bool range_scans = false;
+    std::optional<AutoCompactLimits> auto_compact;
 #if EMDB_TTL
     std::optional<std::chrono::milliseconds> default_ttl;
 #endif

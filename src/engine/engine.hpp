@@ -14,11 +14,15 @@
 //   expiry.hpp          insert_with_ttl and its kin, sweep_expired
 //   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
+//   rewrite.hpp         copying the database into another file while it is used
+//   compaction.hpp      putting that file in the database's place
+//   auto_compaction.hpp when that happens by itself
+//   backup.hpp          putting it elsewhere
 //   closing.hpp         flush, close, stats
 //
-// Locks, in the order in which they are taken: stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's growth lock.
-// Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its kin fall back
-// to publishing_ after a few tries; no file operation and no user code runs under that.
+// Locks, in the order in which they are taken: maintenance_ -> stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's
+// growth lock. Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its
+// kin fall back to publishing_ after a few tries; no file operation and no user code runs under that.
 
 #include <array>
 #include <atomic>
@@ -54,6 +58,7 @@ namespace emdb::detail {
 using MaybeValue = std::optional<std::string>;
 using MaybeView = std::optional<std::string_view>;
 
+class AutoCompaction;
 struct OpenedFile;
 struct ReplaySummary;
 
@@ -62,6 +67,14 @@ struct PinnedValue {
     Generation* generation;
     std::uint32_t stripe;
     Bytes value;
+};
+
+/// A keyspace's index with a reference on its generation: both stay, and so do frames found through it.
+struct IndexRef {
+    explicit IndexRef(const KeyspaceIndex& found) noexcept : index(found), generation(found.generation) {}
+    const KeyspaceIndex& index;
+    const GenerationRef generation;
+    const Journal& journal() const noexcept { return index.journal(); }
 };
 
 /// What a read answers whose record is damaged.
@@ -116,6 +129,8 @@ public:
     Result<std::vector<std::string>> list_namespaces() const;
 
     Result<void> flush();
+    Result<void> compact();
+    Result<void> backup_to(const std::string& target);
     Result<void> close();
     Result<EmdbStats> stats() const;
 
@@ -126,6 +141,9 @@ private:
     friend class HashIterationSource;
     friend class RangeIterationSource;
     friend class GroupRemoval;
+    friend class Rewrite;
+    friend class ChangeOver;
+    friend class AutoCompaction;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -216,26 +234,34 @@ private:
     Error why_unusable(const KeyspaceState& keyspace) const;
     Error stopped_error() const;
     Error damaged_error(std::uint64_t offset) const;
-    Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
-    bool match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
-    FrameView read_and_remember_shape(std::uint64_t offset) const noexcept;
-    Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
+    static Match match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify) noexcept;
+    bool match_usual(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
+    static FrameView read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept;
+    Match match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
     /// `any` also finds records that have expired.
     enum class Wanted : std::uint8_t { live, any };
     template <Wanted wanted = Wanted::live, class Prepare, class Take, class Fail>
     void read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take, Fail&& fail) const;
     template <Wanted wanted, class Take, class Fail>
-    void read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
-    Result<FrameView> find_frame(const KeyspaceState& keyspace, Bytes key) const;
+    void read_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
+    Result<FrameView> find_frame(const IndexRef& in, KeyHash hash, Bytes key) const;
     Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
-    void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
-    void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void try_locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 
-    /// A reference on the current generation, for what outlasts a pin.
+    /// For what outlasts a pin.
+    IndexRef reference(const KeyspaceState& keyspace) const noexcept {
+        const Pins::Pin pin(*pins_);
+        return IndexRef(keyspace.index());
+    }
     GenerationRef reference() const noexcept {
         const Pins::Pin pin(*pins_);
-        return GenerationRef(*generation_);
+        return GenerationRef(generation());
     }
+    /// The current one. The caller holds a pin (then sequentially consistent, see Pins), or a stripe.
+    Generation& generation() const noexcept { return *generation_.load(std::memory_order_seq_cst); }
+    /// For appending. The caller holds a stripe.
+    Journal& journal() const noexcept { return generation().journal(); }
     /// A record of usual size is on four cache lines at most; the hardware fetches on from there.
     static void prefetch_frame(const std::byte* frame) noexcept {
         for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(frame + line * 64);
@@ -249,8 +275,8 @@ private:
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
-    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
+    Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count) const;
+    Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count, std::size_t expiring) const;
     Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
@@ -267,12 +293,13 @@ private:
 
     // The ordered index.
     Result<void> order(KeyspaceState& keyspace);
-    Result<void> prepare_put(const KeyspaceState& keyspace, Bytes key, OrderedPut& prepared) const;
-    Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) const;
+    Result<void> order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets);
+    Result<void> prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const;
+    Result<NodePool::Promise> promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const;
     Error out_of_memory() const;
     Error not_ordered() const;
-    bool collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const;
-    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceState& keyspace, const Range& range) const;
+    bool collect_range(const OrderedIndex& ordered, const Range& range, std::vector<std::uint64_t>& offsets) const;
+    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceIndex& index, const Range& range) const;
 
     void forget_records(KeyspaceState& keyspace) noexcept;
     Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
@@ -290,9 +317,18 @@ private:
 
 #if EMDB_NESTED
     // Groups.
-    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const;
-    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceState& keyspace, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceIndex& index, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceIndex& index, Bytes prefix) const;
 #endif
+
+    // Compaction.
+    static Result<std::unique_ptr<File>> make_memory_database(Header& header);
+    Result<void> put_in_place(const std::string& rewritten, File& current);
+    Result<void> start_auto_compaction();
+    void stop_auto_compaction();
+    void forget_auto_compaction();
+    void note_write() noexcept;
+    std::uint64_t dead_bytes() const noexcept;
 
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
@@ -318,12 +354,15 @@ private:
     std::uint64_t hash_key_0_ = 0;
     std::uint64_t hash_key_1_ = 0;
 
-    OwnedGeneration generation_;
+    std::atomic<Generation*> generation_{nullptr};  ///< changed by the holder of all stripes
     std::shared_ptr<Pins> pins_;
     std::shared_ptr<NodePool> ordered_nodes_;
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
+    std::mutex maintenance_;            ///< held by whoever rewrites the file or closes it
+    std::atomic<bool> closing_{false};  ///< whoever holds maintenance_ is to give up
+    std::shared_ptr<AutoCompaction> auto_compaction_;  ///< null: off
     alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
@@ -332,6 +371,7 @@ private:
 
     mutable std::mutex registry_;
     std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> namespaces_;
+    std::vector<std::weak_ptr<KeyspaceState>> dropped_;  ///< keyspaces that may still have handles
     std::uint32_t next_namespace_id_ = 1;  ///< changed by the holder of all stripes
 };
 

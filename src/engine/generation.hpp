@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "index/thread_slot.hpp"
 #include "journal/flusher.hpp"
@@ -35,6 +37,10 @@ public:
     Journal& journal() noexcept { return journal_; }
     const Journal& journal() const noexcept { return journal_; }
     Flusher& flusher() noexcept { return flusher_; }
+
+    using Kept = std::unique_ptr<void, void (*)(void*)>;
+    /// Keeps something as long as the generation is kept: indexes that point into its file. By the holder of all stripes.
+    void keep(std::vector<Kept> what) noexcept { kept_ = std::move(what); }
 
     /// Closes the file, which releases its lock; what is mapped stays readable. Nothing is appended or synced after this.
     void close_file() noexcept { file_.reset(); }
@@ -78,6 +84,7 @@ private:
     JournalMap map_;
     Journal journal_;
     Flusher flusher_;
+    std::vector<Kept> kept_;
     std::array<Stripe, stripe_count> references_;
     std::atomic<std::uint32_t> unfinished_{stripe_count};
 };
@@ -98,7 +105,7 @@ private:
     std::uint32_t stripe_;
 };
 
-/// What owns the current generation.
+/// Owns a generation that nobody else knows of yet.
 struct RetireGeneration {
     void operator()(Generation* generation) const noexcept { generation->retire(); }
 };

@@ -36,18 +36,18 @@ inline bool starts_with(Bytes key, Bytes prefix) noexcept {
 
 // The offsets of all records whose keys start with `prefix`, expired ones included, each key at most once. The caller holds all
 // stripes, or lives with concurrent writes. Without an ordered index it looks at every record.
-Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const {
-    if (keyspace.ordered != nullptr) return locate_range(keyspace, Range::prefix(prefix));
+Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceIndex& index, Bytes prefix) const {
+    if (index.ordered != nullptr) return locate_range(index, Range::prefix(prefix));
     constexpr std::size_t batch = 64;
     std::vector<std::uint64_t> found;
     std::vector<std::uint64_t> offsets;
     for (HashIndex::Cursor cursor; !cursor.at_end();) {
         offsets.clear();
         const Pins::Pin pin(*pins_);
-        const Journal& journal = generation_->journal();
+        const Journal& journal = index.journal();
         while (offsets.size() < batch && !cursor.at_end()) {
             const std::size_t before = offsets.size();
-            keyspace.index.collect(cursor, offsets);
+            index.hash.collect(cursor, offsets);
             for (std::size_t i = before; i < offsets.size(); ++i) prefetch_frame(journal.address(offsets[i]));
         }
         for (const std::uint64_t offset : offsets) {
@@ -62,11 +62,11 @@ Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceState& ke
 
 // The same, as they were at one moment as far as transactions go. While publishing_ is held only the index is read, never the
 // file: that might wait for the disk, and transactions with it.
-Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceState& keyspace, Bytes prefix) const {
-    if (keyspace.ordered != nullptr) return locate_range(keyspace, Range::prefix(prefix));
+Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceIndex& index, Bytes prefix) const {
+    if (index.ordered != nullptr) return locate_range(index, Range::prefix(prefix));
     for (int attempt = 0; attempt < 3; ++attempt) {
         const std::uint64_t before = commits_.load(std::memory_order_acquire);
-        auto located = locate_prefix(keyspace, prefix);
+        auto located = locate_prefix(index, prefix);
         // The walk ends with acquire loads, so this one comes after them.
         if (before % 2 == 0 && commits_.load(std::memory_order_relaxed) == before) return located;
     }
@@ -74,9 +74,9 @@ Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceState& key
     {
         const std::lock_guard lock(publishing_);
         const Pins::Pin pin(*pins_);
-        for (HashIndex::Cursor cursor; !cursor.at_end();) keyspace.index.collect(cursor, offsets);
+        for (HashIndex::Cursor cursor; !cursor.at_end();) index.hash.collect(cursor, offsets);
     }
-    const Journal& journal = generation_->journal();
+    const Journal& journal = index.journal();
     std::vector<std::uint64_t> found;
     for (const std::uint64_t offset : offsets) {
         FrameView frame;
@@ -90,15 +90,15 @@ Result<std::vector<Record>> Engine::group(const KeyspaceState& keyspace, std::st
     const auto start = start_of_group(prefix);
     if (!start) return start.error();
     if (!usable(keyspace)) return why_unusable(keyspace);
-    const GenerationRef generation = reference();
-    const auto offsets = locate_group(keyspace, *start);
+    const IndexRef in = reference(keyspace);
+    const auto offsets = locate_group(in.index, *start);
     if (!offsets) return offsets.error();
     ExpiryMoment moment(clock_);
     std::vector<Record> records;
     records.reserve(offsets->size());
     for (const std::uint64_t offset : *offsets) {
         FrameView frame;
-        if (!generation->journal().read(offset, verify_reads_, frame)) return damaged_error(offset);
+        if (!in.journal().read(offset, verify_reads_, frame)) return damaged_error(offset);
         if (moment.has_expired(frame)) continue;
         records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
     }
@@ -120,7 +120,7 @@ public:
             if (!journal().read(offset, true, frame)) return engine_.damaged_error(offset);
             const KeyHash hash = engine_.hash_of(frame.key);
             const HashIndex::Location at =
-                keyspace_.index.locate(hash, [&](std::uint64_t candidate) { return candidate == offset; });
+                index().hash.locate(hash, [&](std::uint64_t candidate) { return candidate == offset; });
             if (!at) return engine_.damaged_error(offset);  // the bytes are good, but not those of this slot's key
             FrameContent content;
             content.kind = FrameKind::remove;
@@ -146,11 +146,11 @@ public:
         auto appended = journal().append_block(batch_.bytes(), [&](std::uint64_t offset) { batch_.place(offset); });
         if (!appended) return std::move(appended).error();
         publish();
-        if (keyspace_.ordered != nullptr) {
-            for (const Victim& victim : victims_) keyspace_.ordered->tidy(victim.current.frame.key);
+        if (OrderedIndex* ordered = index().ordered.get()) {
+            for (const Victim& victim : victims_) ordered->tidy(victim.current.frame.key);
         }
 #if EMDB_TTL
-        for (std::size_t shard = 0; shard < shard_count; ++shard) keyspace_.expiring.tidy(shard);
+        for (std::size_t shard = 0; shard < shard_count; ++shard) index().expiring.tidy(shard);
 #endif
         return {};
     }
@@ -161,18 +161,19 @@ private:
         Engine::Current current;
     };
 
-    Journal& journal() const noexcept { return engine_.generation_->journal(); }
+    Journal& journal() const noexcept { return engine_.journal(); }
+    KeyspaceIndex& index() const noexcept { return keyspace_.index(); }
 
     void publish() noexcept {
         const Engine::Publishing publishing(engine_);
         for (std::size_t shard = 0; shard < shard_count; ++shard) {
-            if (affected_[shard]) keyspace_.index.begin_change(shard);
+            if (affected_[shard]) index().hash.begin_change(shard);
         }
         for (const Victim& victim : victims_) {
             engine_.index_remove(keyspace_, victim.hash, victim.current, victim.current.frame.key);
         }
         for (std::size_t shard = 0; shard < shard_count; ++shard) {
-            if (affected_[shard]) keyspace_.index.end_change(shard);
+            if (affected_[shard]) index().hash.end_change(shard);
         }
     }
 
@@ -191,7 +192,7 @@ Result<std::size_t> Engine::delete_group(KeyspaceState& keyspace, std::string_vi
     {
         const auto lock = lock_all(&keyspace);
         if (!lock) return lock.error();
-        const auto offsets = locate_prefix(keyspace, *start);
+        const auto offsets = locate_prefix(keyspace.index(), *start);
         if (!offsets) return offsets.error();
         GroupRemoval removal(*this, keyspace);
         if (auto added = removal.add(*offsets); !added) return std::move(added).error();
@@ -226,7 +227,7 @@ Result<std::unique_ptr<RecordSource>> Engine::iterate_group(const std::shared_pt
                                                             std::string_view prefix) const {
     auto start = start_of_group(prefix);
     if (!start) return std::move(start).error();
-    if (keyspace->ordered != nullptr) return iterate_range(keyspace, Range::prefix(*start));
+    if (options_.range_scans) return iterate_range(keyspace, Range::prefix(*start));
     auto all = iterate(keyspace);
     if (!all) return all;
     return std::unique_ptr<RecordSource>(std::make_unique<PrefixFilterSource>(std::move(*all), std::move(*start)));

@@ -32,6 +32,7 @@ struct EngineOpening {
     Environment& environment;
     const std::string& path;  ///< for messages
     const std::string& name;  ///< absolute
+    const char* suffix = ".tmp";  ///< of the name that a new file has until it is complete
 
     FileSystem& files() const { return environment.files(); }
 
@@ -90,7 +91,8 @@ struct EngineOpening {
         if (*size == 0) return create_over_empty(**file);
         auto header = read_header(**file, path);
         if (!header) return std::move(header).error();
-        remove_leftovers(**file);
+        remove_leftover(name + ".tmp", **file);
+        remove_leftover(name + ".compact", **file);
         return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
     }
 
@@ -127,10 +129,19 @@ struct EngineOpening {
         return made;
     }
 
-    std::string temporary_name() const { return name + ".tmp"; }
+    std::string temporary_name() const { return name + suffix; }
+
+    /// A new file for a rewritten database, under the temporary name.
+    Result<std::unique_ptr<File>> make_rewritten(Header& header) const;
+
+    Result<std::optional<OpenedFile>> make_temporary() const {
+        auto header = new_header();
+        if (!header) return std::move(header).error();
+        return make_temporary(*header);
+    }
 
     /// A locked, synced, empty database under the temporary name.
-    Result<std::optional<OpenedFile>> make_temporary() const {
+    Result<std::optional<OpenedFile>> make_temporary(Header& header) const {
         const std::string temporary = temporary_name();
         auto file = files().open(temporary, OpenMode::create_new);
         if (!file) {
@@ -141,13 +152,11 @@ struct EngineOpening {
         auto ours = lock_if_current(**file, temporary);
         if (!ours) return std::move(ours).error();
         if (!*ours) return std::optional<OpenedFile>();
-        auto header = new_header();
-        if (!header) return std::move(header).error();
-        if (auto written = write_new(**file, *header); !written) {
+        if (auto written = write_new(**file, header); !written) {
             (void)files().remove(temporary);  // the first error is the one to tell
             return std::move(written).error();
         }
-        return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
+        return std::optional<OpenedFile>(OpenedFile{std::move(*file), header});
     }
 
     /// The temporary name is taken: by a creator who is at it, or by what one left behind, which is removed but never written to
@@ -191,20 +200,20 @@ struct EngineOpening {
         return {};
     }
 
-    /// A temporary file that a killed creator left behind; perhaps a second name of this very database. One that is locked is
-    /// somebody's who is about to find this database.
-    void remove_leftovers(File& database) const {
-        const auto status = files().status(temporary_name());
+    /// A temporary file that a killed creator, backup or compaction left behind; perhaps a second name of this very database. One
+    /// that is locked is somebody's who is about to find this database.
+    void remove_leftover(const std::string& leftover, File& database) const {
+        const auto status = files().status(leftover);
         if (!status || status->kind != FileKind::regular) return;
         const auto identity = database.identity();
         bool abandoned = identity && status->identity == *identity;
         if (!abandoned) {
-            auto file = files().open(temporary_name(), OpenMode::read_write);
+            auto file = files().open(leftover, OpenMode::read_write);
             if (!file) return;
             const auto locked = (*file)->try_lock();
             abandoned = locked && *locked;
         }
-        if (abandoned) (void)files().remove(temporary_name());  // not worth refusing the database for
+        if (abandoned) (void)files().remove(leftover);  // not worth refusing the database for
     }
 };
 
@@ -231,8 +240,8 @@ Result<void> Engine::start(OpenedFile opened) {
     hash_key_1_ = opened.header.hash_key_1;
     next_namespace_id_ = opened.header.next_namespace_id;
     const bool mapped_append = options_.append_mode != AppendMode::pwrite;
-    generation_.reset(new Generation(std::move(opened.file), opened.header, mapped_append, path_));
-    if (auto mapped = generation_->map().open(generation_->file(), *size); !mapped) return mapped;
+    generation_.store(new Generation(std::move(opened.file), opened.header, mapped_append, path_), std::memory_order_seq_cst);
+    if (auto mapped = generation().map().open(generation().file(), *size); !mapped) return mapped;
     default_keyspace_ = make_keyspace(0, "");
     if (auto recovered = recover(*size); !recovered) return recovered;
     state_.store(State::open, std::memory_order_release);
@@ -243,6 +252,9 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     watch_forks();
     if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
         return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
+    }
+    if (options.auto_compact && !(options.auto_compact->dead_ratio > 0 && options.auto_compact->dead_ratio <= 1)) {
+        return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1.");
     }
 #if EMDB_TTL
     if (options.default_ttl && options.default_ttl->count() < 0) {
@@ -269,11 +281,19 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     holder.schema_version = lock_schema_version;
     holder.version = EMDB_VERSION_STRING;
     holder.hostname = environment.host_name();
+    if (auto started = engine->start_auto_compaction(); !started) return std::move(started).error();
     if (auto written = write_lock_file(environment.files(), *absolute, holder); !written) {
         engine->log(LogLevel::warning, "The lock file of '" + *path + "' could not be written (it is only informative): " +
                                            written.error().message());
     }
     return engine;
+}
+
+Result<std::unique_ptr<File>> Engine::make_memory_database(Header& header) {
+    auto file = make_memory_file();
+    if (!file) return file;
+    if (auto written = EngineOpening::write_header(**file, header); !written) return std::move(written).error();
+    return file;
 }
 
 Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& options) {
@@ -283,16 +303,16 @@ Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& option
     const EngineOpening opening{environment, name, name};
     auto header = opening.new_header();
     if (!header) return std::move(header).error();
-    auto file = make_memory_file();
+    auto file = make_memory_database(*header);
     if (!file) return std::move(file).error();
-    if (auto written = EngineOpening::write_header(**file, *header); !written) return std::move(written).error();
     std::shared_ptr<Engine> engine(new Engine(options, environment, name, true));
     if (auto started = engine->start({std::move(*file), *header}); !started) return std::move(started).error();
+    if (auto started = engine->start_auto_compaction(); !started) return std::move(started).error();
     return engine;
 }
 
 std::shared_ptr<KeyspaceState> Engine::make_keyspace(std::uint32_t id, std::string name) {
-    return std::make_shared<KeyspaceState>(id, std::move(name), *generation_, pins_);
+    return std::make_shared<KeyspaceState>(id, std::move(name), pins_, std::make_unique<KeyspaceIndex>(generation(), pins_));
 }
 
 void Engine::log(LogLevel level, std::string_view message) const {

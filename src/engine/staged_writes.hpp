@@ -104,7 +104,7 @@ private:
     using Shard = std::pair<HashIndex*, std::size_t>;
 
     StagedWrites(std::shared_ptr<Engine> engine, Engine::AllStripes lock)
-        : engine_(std::move(engine)), lock_(std::move(lock)), batch_(engine_->generation_->journal().seed()) {}
+        : engine_(std::move(engine)), lock_(std::move(lock)), batch_(engine_->journal().seed()) {}
 
     void end() noexcept {
         if (!lock_) return;
@@ -114,7 +114,7 @@ private:
 
     Result<void> check(const KeyspaceState& keyspace) const {
         if (!lock_) return Error(ErrorCode::invalid_argument, "The transaction is over. Use it inside its closure only.");
-        if (&keyspace.generation != engine_->generation_.get()) {
+        if (keyspace.pins != engine_->pins_) {
             return Error(ErrorCode::invalid_argument, "The namespace '" + keyspace.name + "' belongs to another database than the "
                          "transaction on '" + engine_->path() + "'. Use a transaction of that database.");
         }
@@ -160,16 +160,15 @@ private:
         if (!nodes) return std::move(nodes).error();
         const std::vector<Shard> shards = shards_of(changes);
         std::uint64_t start = 0;
-        auto appended = engine_->generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
+        auto appended = engine_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
             start = offset;
             batch_.place(offset);
         });
         if (!appended) return std::move(appended).error();
         publish(changes, shards, start);
         for (const Change& change : changes) {
-            if (change.frame.kind() == FrameKind::remove && change.keyspace->ordered != nullptr) {
-                change.keyspace->ordered->tidy(change.frame.key);
-            }
+            OrderedIndex* const ordered = change.keyspace->index().ordered.get();
+            if (change.frame.kind() == FrameKind::remove && ordered != nullptr) ordered->tidy(change.frame.key);
         }
         return {};
     }
@@ -188,7 +187,7 @@ private:
             for (; i < changes.size() && changes[i].keyspace == &keyspace; ++i) {
                 if (!changes[i].current.at) new_keys.push_back(changes[i].frame.key);
             }
-            auto promised = engine_->promise_nodes(keyspace, new_keys);
+            auto promised = engine_->promise_nodes(*keyspace.index().ordered, new_keys);
             if (!promised) return std::move(promised).error();
             promises.push_back(std::move(*promised));
         }
@@ -206,7 +205,7 @@ private:
             }
             for (std::size_t shard = 0; shard < shard_count; ++shard) {
                 if (per_shard[shard] == 0) continue;
-                if (auto room = engine_->make_room(*keyspace, shard, per_shard[shard], expiring[shard]); !room) return room;
+                if (auto room = engine_->make_room(keyspace->index(), shard, per_shard[shard], expiring[shard]); !room) return room;
             }
         }
         return {};
@@ -230,7 +229,7 @@ private:
     static std::vector<Shard> shards_of(const std::vector<Change>& changes) {
         std::vector<Shard> shards;
         shards.reserve(changes.size());
-        for (const Change& change : changes) shards.emplace_back(&change.keyspace->index, change.hash.shard());
+        for (const Change& change : changes) shards.emplace_back(&change.keyspace->index().hash, change.hash.shard());
         std::sort(shards.begin(), shards.end());
         shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
         return shards;

@@ -64,6 +64,16 @@ public:
         for (const std::uint64_t start : starts_) finish_frame_crc(bytes_.data() + start, offset + start);
     }
 
+    /// The batch is to be placed in another file than was said.
+    void reseed(std::uint32_t seed) noexcept {
+        if (seed == seed_) return;
+        seed_ = seed;
+        for (const std::uint64_t start : starts_) {
+            std::byte* const frame = bytes_.data() + start;
+            store_le(frame, crc32c(frame + 4, static_cast<std::size_t>(member(start).size - 4), seed));
+        }
+    }
+
     void clear() {
         starts_.clear();
         bytes_.assign(batch_head_size, std::byte{0});
@@ -76,7 +86,7 @@ private:
     }
     void append(std::span<const std::byte> part) { bytes_.insert(bytes_.end(), part.begin(), part.end()); }
 
-    const std::uint32_t seed_;
+    std::uint32_t seed_;
     std::vector<std::byte> bytes_;
     std::vector<std::uint64_t> starts_;
 };
