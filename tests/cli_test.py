@@ -138,7 +138,7 @@ class Records(CommandLine):
 
     def test_commands_that_read_create_nothing(self):
         for words in (["get", "a.emdb", "k"], ["del", "a.emdb", "k"], ["scan", "a.emdb"], ["namespaces", "a.emdb"], ["stats", "a.emdb"],
-                      ["export", "a.emdb"]):
+                      ["export", "a.emdb"], ["compact", "a.emdb"], ["backup", "a.emdb", "b.emdb"]):
             self.fails(FAILED, *words, says="there is no database 'a.emdb'")
         self.fails(FAILED, "verify", "a.emdb")
         self.fails(FAILED, "salvage", "a.emdb", "b.emdb")
@@ -217,6 +217,25 @@ class Upkeep(CommandLine):
         self.assertEqual(stats["file_size_bytes"], self.path("a.emdb").stat().st_size)
         self.assertIs(stats["encrypted"], False)
         self.assertIn("records     2 in the default keyspace and 1 namespace\n", self.emdb("stats", "a.emdb").decode())
+
+    def test_compact_gives_space_back_and_keeps_the_records(self):
+        for _ in range(2):
+            self.emdb("import", "a.emdb", stdin=b"".join(b'{"key":"%d","value":"%s"}\n' % (i, b"v" * 50) for i in range(3000)))
+        before = self.emdb("scan", "a.emdb", "-f", "json")
+        for options in ([], ["--ordered"]):
+            self.assertRegex(self.emdb("compact", "a.emdb", *options), rb"\Afrom \d+.* to \d+.*\n\Z")
+            self.assertLess(self.path("a.emdb").stat().st_size, 230_000)
+            self.assertEqual(self.emdb("scan", "a.emdb", "-f", "json"), before)
+
+    def test_backup_makes_a_database_and_touches_nothing_else(self):
+        self.emdb("put", "a.emdb", "k", "v")
+        self.assertEqual(self.emdb("backup", "a.emdb", "b.emdb"), b"")
+        self.emdb("verify", "b.emdb")
+        self.assertEqual(self.emdb("get", "b.emdb", "k"), b"v")
+        self.path("text").write_text("precious")
+        self.fails(FAILED, "backup", "a.emdb", "text")
+        self.fails(FAILED, "backup", "a.emdb", "a.emdb")
+        self.assertEqual(self.path("text").read_text(), "precious")
 
     def test_verify_and_salvage(self):
         self.emdb("import", "a.emdb", stdin=b"".join(b'{"key":"%d","value":"%s"}\n' % (i, b"v" * 50) for i in range(100)))
@@ -473,7 +492,7 @@ class ProgressLine(CommandLine):
         return b"".join(seen).decode()
 
     def test_drawn_on_a_terminal_only_and_wiped_at_the_end(self):
-        count = 600_000
+        count = 1_500_000
         while True:
             self.path("dump").write_bytes(b"VERSION=3\nformat=print\nHEADER=END\n" +
                                           b"".join(b" %d\n %d\n" % (i, i) for i in range(count)) + b"DATA=END\n")
@@ -497,7 +516,7 @@ class Help(CommandLine):
         self.assertEqual(self.emdb("help").decode(), overview)
         manual = (SOURCES / "README.md").read_text()
         commands = re.findall(r"^  ([a-z]+) .*  ", overview, re.MULTILINE)
-        self.assertGreaterEqual(len(commands), 11)
+        self.assertGreaterEqual(len(commands), 13)
         for command in commands:
             with self.subTest(command=command):
                 text = self.emdb(command, "--help").decode()

@@ -103,6 +103,7 @@ TEST_CASE("frames that are intact and make no sense are damage") {
         {"a drop of an unknown namespace", [](CraftedFile& f) { return f.frame(FrameKind::namespace_drop, 7); }},
         {"a drop of the default keyspace", [](CraftedFile& f) { return f.frame(FrameKind::namespace_drop); }},
         {"a creation without an id", [](CraftedFile& f) { return f.frame(FrameKind::namespace_create, 0, "name"); }},
+        {"a creation without a name", [](CraftedFile& f) { return f.frame(FrameKind::namespace_create, 7); }},
         {"a second creation of an id", [](CraftedFile& f) {
              f.frame(FrameKind::namespace_create, 7, "name");
              return f.frame(FrameKind::namespace_create, 7, "other");

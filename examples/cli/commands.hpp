@@ -18,7 +18,7 @@ struct Command {
 };
 
 std::vector<Command> record_commands();    // get, put, del, scan, namespaces
-std::vector<Command> upkeep_commands();    // stats, lock
+std::vector<Command> upkeep_commands();    // stats, compact, backup, lock
 std::vector<Command> damage_commands();    // verify, salvage
 std::vector<Command> transfer_commands();  // import, export
 

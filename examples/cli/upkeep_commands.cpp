@@ -1,4 +1,4 @@
-// stats, lock: a database as a whole.
+// stats, compact, backup, lock: a database as a whole.
 
 #include <cstdint>
 #include <cstdio>
@@ -47,6 +47,24 @@ Status stats(const Arguments& arguments) {
     return Status::done;
 }
 
+Status compact(const Arguments& arguments) {
+    const auto& words = arguments.positional({"DB"});
+    emdb::Emdb db = open_database(words[0], {.ordered = arguments.has("ordered")});
+    const std::uint64_t before = db.stats().value().file_size_bytes;
+    db.compact().value();
+    const std::uint64_t after = db.stats().value().file_size_bytes;
+    db.close().value();
+    write("from " + human_bytes(before) + " to " + human_bytes(after) + "\n");
+    return Status::done;
+}
+
+Status backup(const Arguments& arguments) {
+    const auto& words = arguments.positional({"DB", "TARGET"});
+    emdb::Emdb db = open_database(words[0], {});
+    db.backup_to(words[1]).value();
+    return Status::done;
+}
+
 std::string time_text(std::uint64_t unix_ms) {
     const auto seconds = static_cast<std::time_t>(unix_ms / 1000);
     char text[32] = "";
@@ -84,6 +102,13 @@ std::vector<Command> upkeep_commands() {
         {"stats", "DB", "print sizes and counts",
          "    emdb stats app.emdb\n    emdb stats app.emdb --json | jq .dead_bytes\n",
          {{"json", 'j', nullptr, "as one line of JSON"}}, stats},
+        {"compact", "DB", "rewrite a database without what is no longer needed",
+         "Needs free space for the result. Killed half-way, it leaves the database as it was.\n\n    emdb compact app.emdb\n",
+         {{"ordered", 0, nullptr, "lay the records in the order of their keys, which makes scans faster"}}, compact},
+        {"backup", "DB TARGET", "copy a database, without what is no longer needed",
+         "TARGET is absent, or a database that nobody has open, which is replaced once the copy is whole.\n\n"
+         "    emdb backup app.emdb /backup/app.emdb && emdb verify /backup/app.emdb\n",
+         {}, backup},
         {"lock", "show|break DB", "say who has a database open; remove a left-over lock file",
          "Status 1 from show if nobody has it open. A lock ends with its process, so break is never needed: it removes the file\n"
          "that a killed process has left behind, and is refused (status 5) while somebody has the database open.\n\n"

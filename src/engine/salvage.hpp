@@ -16,6 +16,7 @@
 
 #include "base/config.hpp"
 #include "base/inspection.hpp"
+#include "engine/compaction.hpp"
 #include "engine/inspected_file.hpp"
 #include "engine/opening.hpp"
 #include "journal/contents.hpp"
@@ -140,26 +141,19 @@ private:
 
     Result<void> make_target(const InspectedFile& file, const JournalContents& contents) {
         FileSystem& files = environment_.files();
-        const EngineOpening opening{environment_, to_, target_};
-        auto made = make_temporary(opening);
+        const EngineOpening naming{environment_, to_, target_};
+        auto header = naming.new_header();
+        if (!header) return std::move(header).error();
+        TemporaryFile temporary(files, naming.temporary_name());
+        auto made = naming.make_rewritten(*header);
         if (!made) return std::move(made).error();
-        auto written = write(*made->file, made->header, file, contents);
-        auto renamed = written ? files.rename_if_absent(opening.temporary_name(), target_) : Result<bool>(written.error());
-        if (!renamed || !*renamed) {
-            made->file.reset();
-            (void)files.remove(opening.temporary_name());  // the first error is the one to tell
-            return renamed ? target_exists() : std::move(renamed).error();
-        }
+        temporary.made();
+        if (auto written = write(**made, *header, file, contents); !written) return written;
+        auto renamed = files.rename_if_absent(temporary.name(), target_);
+        if (!renamed) return std::move(renamed).error();
+        if (!*renamed) return target_exists();
+        temporary.keep();
         return files.sync_directory_of(target_);
-    }
-
-    static Result<OpenedFile> make_temporary(const EngineOpening& opening) {
-        for (int attempt = 0; attempt < 100; ++attempt) {
-            auto made = opening.make_temporary();
-            if (!made) return std::move(made).error();
-            if (*made) return std::move(**made);
-        }
-        return opening.already_locked();
     }
 
     Result<void> write(File& target, const Header& header, const InspectedFile& file, const JournalContents& contents) {
