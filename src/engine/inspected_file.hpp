@@ -50,6 +50,9 @@ public:
         if (!*locked) return EngineOpening{environment_, path_, *name}.already_locked();
         auto size = found.file->size();
         if (!size) return std::move(size).error();
+        if (*size > SIZE_MAX) {
+            return Error(ErrorCode::too_large, "'" + path_ + "' does not fit into the address space of this program. Use one for 64 bits.");
+        }
         Mapping mapping;
         if (*size != 0) {
             auto mapped = found.file->map_read_only(0, static_cast<std::size_t>(*size));
