@@ -50,6 +50,19 @@
 #include "checks/frame_sum.hpp"
 #include "checks/siphash.hpp"
 
+// crypto: the primitives of encryption at rest.
+#if EMDB_ENCRYPT
+#include "crypto/wipe.hpp"
+#include "crypto/blake2b.hpp"
+#include "crypto/aes_portable.hpp"
+#include "crypto/ghash_portable.hpp"
+#include "crypto/aes_gcm_portable.hpp"
+#include "crypto/aes_gcm_key.hpp"
+#include "crypto/unroll.hpp"
+#include "crypto/aes_gcm_x86.hpp"
+#include "crypto/aes_gcm_vaes.hpp"
+#endif
+
 // os: files, mappings, locks, clock, entropy.
 #include "os/contract.hpp"
 #include "os/system_error.hpp"
@@ -106,6 +119,12 @@
 #include "api/emdb_calls.hpp"
 #include "api/focus_calls.hpp"
 
+#undef EMDB_AES_NI_INLINE
+#undef EMDB_AES_NI_TARGET
+#undef EMDB_AES_X86
+#undef EMDB_UNROLL
+#undef EMDB_VAES_INLINE
+#undef EMDB_VAES_TARGET
 #undef EMDB_WIDE_REGISTERS
 #undef EMDB_WIDE_TARGET
 #endif  // EMDB_IMPLEMENTATION
