@@ -1,10 +1,11 @@
 #pragma once
 // GHASH (SP 800-38D, 6.4), and the form in which all paths compute it.
 //
-// GHASH takes the lowest bit of a byte for the highest power, which no multiplication does. RFC 8452, appendix A, shows the way out: with the
-// bytes of every block in reverse, GHASH under H is POLYVAL under H x, a polynomial hash modulo x^128 + x^127 + x^126 + x^121 + 1 in
-// which bits mean what they say. Its product is a b x^-128, by adding multiples of the polynomial that clear the low 128 bits:
-// x^127 + x^126 + x^121 is `ghash_folding` x^64, so clearing the lowest word v adds clmul(v, ghash_folding) one word up, and v two words up.
+// GHASH takes the lowest bit of a byte for the highest power, which no multiplication does. RFC 8452, appendix A, shows the way
+// out: with the bytes of every block in reverse, GHASH under H is POLYVAL under H x, a polynomial hash modulo
+// x^128 + x^127 + x^126 + x^121 + 1 in which bits mean what they say. Its product is a b x^-128, by adding multiples of the
+// polynomial that clear the low 128 bits. x^127 + x^126 + x^121 is `ghash_folding` x^64, so clearing the lowest word, v, adds
+// v ghash_folding one word up, and v two words up.
 //
 // So that many blocks share one such reduction, sum(X_i H^(n + 1 - i)) is computed from powers of H side by side.
 
