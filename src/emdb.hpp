@@ -52,15 +52,22 @@
 
 // crypto: the primitives of encryption at rest.
 #if EMDB_ENCRYPT
+#include "crypto/targets.hpp"
 #include "crypto/wipe.hpp"
 #include "crypto/blake2b.hpp"
+#include "crypto/aead_call.hpp"
 #include "crypto/aes_portable.hpp"
 #include "crypto/ghash_portable.hpp"
 #include "crypto/aes_gcm_portable.hpp"
 #include "crypto/aes_gcm_key.hpp"
-#include "crypto/unroll.hpp"
 #include "crypto/aes_gcm_x86.hpp"
 #include "crypto/aes_gcm_vaes.hpp"
+#include "crypto/aes_gcm_arm.hpp"
+#include "crypto/chacha20.hpp"
+#include "crypto/chacha20_x86.hpp"
+#include "crypto/poly1305.hpp"
+#include "crypto/chacha20_poly1305.hpp"
+#include "crypto/aead.hpp"
 #endif
 
 // os: files, mappings, locks, clock, entropy.
@@ -119,9 +126,17 @@
 #include "api/emdb_calls.hpp"
 #include "api/focus_calls.hpp"
 
+#undef EMDB_AES_ARM_INLINE
+#undef EMDB_AES_ARM_TARGET
 #undef EMDB_AES_NI_INLINE
 #undef EMDB_AES_NI_TARGET
-#undef EMDB_AES_X86
+#undef EMDB_AVX2_INLINE
+#undef EMDB_AVX2_TARGET
+#undef EMDB_AVX512_INLINE
+#undef EMDB_AVX512_TARGET
+#undef EMDB_CHACHA20_ROWS
+#undef EMDB_CRYPTO_ARM64
+#undef EMDB_CRYPTO_X86
 #undef EMDB_UNROLL
 #undef EMDB_VAES_INLINE
 #undef EMDB_VAES_TARGET

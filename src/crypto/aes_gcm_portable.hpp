@@ -7,25 +7,12 @@
 #include <cstring>
 
 #include "base/coding.hpp"
+#include "crypto/aead_call.hpp"
 #include "crypto/aes_portable.hpp"
 #include "crypto/ghash_portable.hpp"
 #include "crypto/wipe.hpp"
 
 namespace emdb::detail {
-
-inline constexpr std::size_t aead_nonce_size = 12;
-inline constexpr std::size_t aead_tag_size = 16;
-
-/// What one call of seal or open is about. `in` is the plaintext to seal, or the ciphertext without its tag; `out` is as long, and is
-/// `in` or does not overlap it.
-struct AeadCall {
-    const std::byte* nonce;
-    const std::byte* aad;
-    std::size_t aad_size;
-    const std::byte* in;
-    std::size_t size;
-    std::byte* out;
-};
 
 struct AesGcmPortableKey {
     AesPortableKey aes;

@@ -5,26 +5,20 @@
 // A record of usual size takes one reduction: the hash is a sum of products with powers of its key, so associated data, ciphertext
 // and lengths need not lie side by side to be added up.
 
-#include "crypto/aes_gcm_x86.hpp"
+#include "crypto/targets.hpp"
 
-#if EMDB_AES_X86
+#if EMDB_CRYPTO_X86
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
-#include "base/cpu.hpp"
+#include "crypto/aead_call.hpp"
 #include "crypto/aes_gcm_key.hpp"
-#include "crypto/aes_gcm_portable.hpp"
-#include "crypto/unroll.hpp"
-
-#define EMDB_VAES_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,aes,pclmul")))
-#define EMDB_VAES_INLINE EMDB_VAES_TARGET __attribute__((always_inline)) inline
+#include "crypto/aes_gcm_x86.hpp"
+#include "crypto/ghash_portable.hpp"
 
 namespace emdb::detail {
-
-inline constexpr std::uint32_t vaes_features = aes_ni_features | CpuFeatures::vaes | CpuFeatures::vpclmulqdq | CpuFeatures::avx512f |
-                                               CpuFeatures::avx512bw | CpuFeatures::avx512vl;
 
 /// A sum of products that are not reduced yet, in four lanes; see GhashProducts.
 struct GhashWideProducts {

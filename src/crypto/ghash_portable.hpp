@@ -21,8 +21,8 @@ inline constexpr std::uint64_t ghash_folding = 0xC200000000000000u;
 
 /// An element of the field, or the reversed bytes of a block.
 struct GhashElement {
-    std::uint64_t low = 0;
-    std::uint64_t high = 0;
+    std::uint64_t low;
+    std::uint64_t high;
 
     friend GhashElement operator^(GhashElement a, GhashElement b) noexcept { return {a.low ^ b.low, a.high ^ b.high}; }
 };
