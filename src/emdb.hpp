@@ -54,6 +54,7 @@
 #if EMDB_ENCRYPT
 #include "crypto/targets.hpp"
 #include "crypto/wipe.hpp"
+#include "crypto/secret_memory.hpp"
 #include "crypto/blake2b.hpp"
 #include "crypto/aead_call.hpp"
 #include "crypto/aes_portable.hpp"
@@ -68,6 +69,9 @@
 #include "crypto/poly1305.hpp"
 #include "crypto/chacha20_poly1305.hpp"
 #include "crypto/aead.hpp"
+#include "crypto/argon2_fill.hpp"
+#include "crypto/argon2_fill_x86.hpp"
+#include "crypto/argon2id.hpp"
 #endif
 
 // os: files, mappings, locks, clock, entropy.
@@ -137,6 +141,7 @@
 #undef EMDB_CHACHA20_ROWS
 #undef EMDB_CRYPTO_ARM64
 #undef EMDB_CRYPTO_X86
+#undef EMDB_SECRET_PAGES
 #undef EMDB_UNROLL
 #undef EMDB_VAES_INLINE
 #undef EMDB_VAES_TARGET
