@@ -50,6 +50,30 @@
 #include "checks/frame_sum.hpp"
 #include "checks/siphash.hpp"
 
+// crypto: the primitives of encryption at rest.
+#if EMDB_ENCRYPT
+#include "crypto/targets.hpp"
+#include "crypto/wipe.hpp"
+#include "crypto/secret_memory.hpp"
+#include "crypto/blake2b.hpp"
+#include "crypto/aead_call.hpp"
+#include "crypto/aes_portable.hpp"
+#include "crypto/ghash_portable.hpp"
+#include "crypto/aes_gcm_portable.hpp"
+#include "crypto/aes_gcm_key.hpp"
+#include "crypto/aes_gcm_x86.hpp"
+#include "crypto/aes_gcm_vaes.hpp"
+#include "crypto/aes_gcm_arm.hpp"
+#include "crypto/chacha20.hpp"
+#include "crypto/chacha20_x86.hpp"
+#include "crypto/poly1305.hpp"
+#include "crypto/chacha20_poly1305.hpp"
+#include "crypto/aead.hpp"
+#include "crypto/argon2_fill.hpp"
+#include "crypto/argon2_fill_x86.hpp"
+#include "crypto/argon2id.hpp"
+#endif
+
 // os: files, mappings, locks, clock, entropy.
 #include "os/contract.hpp"
 #include "os/system_error.hpp"
@@ -112,6 +136,21 @@
 #include "api/emdb_calls.hpp"
 #include "api/focus_calls.hpp"
 
+#undef EMDB_AES_ARM_INLINE
+#undef EMDB_AES_ARM_TARGET
+#undef EMDB_AES_NI_INLINE
+#undef EMDB_AES_NI_TARGET
+#undef EMDB_AVX2_INLINE
+#undef EMDB_AVX2_TARGET
+#undef EMDB_AVX512_INLINE
+#undef EMDB_AVX512_TARGET
+#undef EMDB_CHACHA20_ROWS
+#undef EMDB_CRYPTO_ARM64
+#undef EMDB_CRYPTO_X86
+#undef EMDB_SECRET_PAGES
+#undef EMDB_UNROLL
+#undef EMDB_VAES_INLINE
+#undef EMDB_VAES_TARGET
 #undef EMDB_WIDE_REGISTERS
 #undef EMDB_WIDE_TARGET
 #endif  // EMDB_IMPLEMENTATION
