@@ -20,6 +20,7 @@
 #include "base/options.hpp"
 #include "base/range.hpp"
 #include "base/ttl.hpp"
+#include "base/encryption_input.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/callbacks.hpp"
@@ -73,6 +74,8 @@
 #include "crypto/argon2_fill_x86.hpp"
 #include "crypto/argon2id.hpp"
 #endif
+#include "crypto/secret_vector.hpp"
+#include "crypto/plain_text.hpp"
 
 // os: files, mappings, locks, clock, entropy.
 #include "os/contract.hpp"
@@ -83,12 +86,15 @@
 // journal: the file, its frames, appending, syncing, recovery.
 #include "journal/header.hpp"
 #include "journal/frame.hpp"
+#include "journal/sealed_frame.hpp"
+#include "journal/sealer.hpp"
+#include "journal/key_block.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/journal_map.hpp"
 #include "journal/append_window.hpp"
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
-#include "journal/batch_buffer.hpp"
 
 // index: from hashes, and in key order, to offsets; read without locks.
 #include "index/thread_slot.hpp"
@@ -125,6 +131,7 @@
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
+#include "engine/encryption.hpp"
 #include "engine/rewrite.hpp"
 #include "engine/compaction.hpp"
 #include "engine/auto_compaction.hpp"

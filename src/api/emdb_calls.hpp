@@ -17,6 +17,27 @@
 
 namespace emdb {
 
+#if EMDB_ENCRYPT
+
+// EncryptionInput
+
+EncryptionInput::EncryptionInput(bool is_key, std::string_view secret) : is_key_(is_key), secret_(secret) {}
+EncryptionInput EncryptionInput::key(std::span<const std::byte, 32> key) {
+    return {true, std::string_view(reinterpret_cast<const char*>(key.data()), key.size())};
+}
+EncryptionInput EncryptionInput::passphrase(std::string_view passphrase) { return {false, passphrase}; }
+EncryptionInput::EncryptionInput(const EncryptionInput& other) = default;
+EncryptionInput& EncryptionInput::operator=(const EncryptionInput& other) {
+    if (this == &other) return *this;
+    detail::wipe(secret_.data(), secret_.capacity());
+    is_key_ = other.is_key_;
+    secret_ = other.secret_;
+    return *this;
+}
+EncryptionInput::~EncryptionInput() { detail::wipe(secret_.data(), secret_.capacity()); }
+
+#endif
+
 // EmdbBuilder
 
 EmdbBuilder::EmdbBuilder() : options_(std::make_unique<detail::OpenOptions>()) {}
@@ -33,6 +54,20 @@ EmdbBuilder& EmdbBuilder::database_name(std::string name) { return options_->dat
 EmdbBuilder& EmdbBuilder::data_root(Path directory) { return options_->data_root = directory.utf8(), *this; }
 #if EMDB_TTL
 EmdbBuilder& EmdbBuilder::default_ttl(std::chrono::milliseconds duration) { return options_->default_ttl = duration, *this; }
+#endif
+#if EMDB_ENCRYPT
+EmdbBuilder& EmdbBuilder::encryption_key(std::span<const std::byte, 32> key) {
+    options_->encryption_key = EncryptionInput::key(key);
+    return *this;
+}
+EmdbBuilder& EmdbBuilder::encryption_passphrase(std::string_view passphrase) {
+    options_->encryption_passphrase = EncryptionInput::passphrase(passphrase);
+    return *this;
+}
+EmdbBuilder& EmdbBuilder::cipher(Cipher cipher) {
+    options_->cipher = cipher;
+    return *this;
+}
 #endif
 EmdbBuilder& EmdbBuilder::enable_range_scans(bool on) { return options_->range_scans = on, *this; }
 EmdbBuilder& EmdbBuilder::flush_policy(FlushPolicy policy) { return options_->flush_policy = policy, *this; }
