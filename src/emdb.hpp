@@ -136,6 +136,7 @@
 #include "engine/compaction.hpp"
 #include "engine/auto_compaction.hpp"
 #include "engine/backup.hpp"
+#include "engine/encryption_change.hpp"
 #include "engine/closing.hpp"
 
 // api: the public calls.
