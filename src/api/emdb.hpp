@@ -12,6 +12,7 @@
 #include "api/builder.hpp"
 #include "api/keyspace.hpp"
 #include "api/path.hpp"
+#include "base/encryption_input.hpp"
 #include "api/transaction.hpp"
 #include "base/inspection.hpp"
 #include "base/options.hpp"
@@ -101,6 +102,21 @@ public:
     /// frames stand side by side. `to` must not exist (`invalid_argument`, nothing is touched) and appears whole or not at all;
     /// otherwise errors and cost are those of `verify`, and `corrupted` if there is nothing to go by.
     static Result<SalvageReport> salvage(Path from, Path to, SalvageOptions options = {});
+
+#if EMDB_ENCRYPT
+    // Offline changes. The database must not be open anywhere (`already_locked`). What they leave after a crash is the old state or the
+    // new one, whole. `keep_backup` leaves a copy with the old key, or unencrypted as it was, as "<path>.encbak"; otherwise no copy is
+    // left, as far as the disk itself keeps none. Errors: `encryption_key_mismatch`, `not_encrypted`, `invalid_argument` (encrypted
+    // already; an empty passphrase), those of opening and of `compact`, which costs the same.
+
+    static Result<void> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm, bool keep_backup = false);
+    static Result<void> disable_encryption(Path path, EncryptionInput current, bool keep_backup = false);
+    /// Encrypts everything anew with a new data key. What a leaked key or passphrase calls for.
+    static Result<void> rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);
+    /// Wraps the data key anew; writes the header only. Whoever has an old copy of the file and the old passphrase can still read this
+    /// one: after a leak use rotate_encryption_key. Works for keys, too.
+    static Result<void> change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);
+#endif
 
 private:
     friend class EmdbBuilder;

@@ -86,13 +86,13 @@ Result<void> Engine::backup_to(const std::string& target) {
     BackupTarget place(environment_, target, *absolute);
     const GenerationRef source = reference();
     if (auto fit = place.check(in_memory_ ? nullptr : &source->file(), absolute_path_); !fit) return fit;
-    const EngineOpening naming{environment_, target, *absolute};
+    const EngineOpening naming{environment_, options_, target, *absolute};
     TemporaryFile temporary(environment_.files(), naming.temporary_name());
     Rewrite rewrite(*this, Rewrite::Index::none);
-    auto copied = rewrite.run([&](Header& header) {
-        auto file = naming.make_rewritten(header);
-        if (file) temporary.made();
-        return file;
+    auto copied = rewrite.run([&](const OpenedFile& fresh) {
+        auto made = naming.make_rewritten(fresh);
+        if (made) temporary.made();
+        return made;
     });
     if (!copied) return copied;
     {

@@ -27,6 +27,7 @@ struct InspectedFile {
     std::vector<Error> damages;         ///< of the header
 
     std::uint64_t size() const noexcept { return survey->size(); }
+    FrameCoding coding() const noexcept { return {*seed, nullptr}; }
 };
 
 class FileInspection {
@@ -47,7 +48,7 @@ public:
         // Opened read-only it locks out writers only, so several may look at a file at once.
         auto locked = found.file->try_lock();
         if (!locked) return std::move(locked).error();
-        if (!*locked) return EngineOpening{environment_, path_, *name}.already_locked();
+        if (!*locked) return EngineOpening{environment_, OpenOptions(), path_, *name}.already_locked();
         auto size = found.file->size();
         if (!size) return std::move(size).error();
         if (*size > SIZE_MAX) {
@@ -75,6 +76,7 @@ private:
         judge_slots(found);
         auto header = read_header(*found.file, path_);
         if (header) {
+            if (header->is_encrypted()) return encrypted();
             found.header = *header;
             found.seed = header->frame_seed();
             return {};
@@ -86,6 +88,12 @@ private:
         // An empty file would be taken for a new database, so it is one that has lost everything, if it is one at all.
         if (code == ErrorCode::magic_mismatch && !found.seed && found.size() != 0) return std::move(header).error();
         return {};
+    }
+
+    // Without the key there is no telling which frames make up a batch, or vouch for what, or are records of the same key.
+    Error encrypted() const {
+        return Error(ErrorCode::feature_disabled, "'" + path_ + "' is encrypted, and this version can verify and salvage unencrypted "
+                     "databases only. Open it: that checks every frame, and changes nothing if one is damaged.");
     }
 
     void judge_slots(InspectedFile& found) const {

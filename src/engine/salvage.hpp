@@ -16,6 +16,7 @@
 
 #include "base/config.hpp"
 #include "base/inspection.hpp"
+#include "base/open_options.hpp"
 #include "engine/compaction.hpp"
 #include "engine/inspected_file.hpp"
 #include "engine/opening.hpp"
@@ -68,7 +69,7 @@ private:
             // Asked for the first time: the answers are good for all batches further on.
             searched_ = true;
             last_content_ = survey_.last_content_frame(batch.bad_offset + 1);
-            vouched_ = vouched_by_marks_behind(file_.survey->bytes(), file_.size(), head_offset, *file_.seed);
+            vouched_ = vouched_by_marks_behind(file_.survey->bytes(), file_.size(), head_offset, file_.coding());
         }
         return last_content_ >= batch.end || vouched_ > head_offset;
     }
@@ -141,14 +142,15 @@ private:
 
     Result<void> make_target(const InspectedFile& file, const JournalContents& contents) {
         FileSystem& files = environment_.files();
-        const EngineOpening naming{environment_, to_, target_};
-        auto header = naming.new_header();
-        if (!header) return std::move(header).error();
+        const OpenOptions as_any_database;
+        const EngineOpening naming{environment_, as_any_database, to_, target_};
+        auto fresh = naming.new_identity();
+        if (!fresh) return std::move(fresh).error();
         TemporaryFile temporary(files, naming.temporary_name());
-        auto made = naming.make_rewritten(*header);
+        auto made = naming.make_rewritten(*fresh);
         if (!made) return std::move(made).error();
         temporary.made();
-        if (auto written = write(**made, *header, file, contents); !written) return written;
+        if (auto written = write(*made->file, made->header, file, contents); !written) return written;
         auto renamed = files.rename_if_absent(temporary.name(), target_);
         if (!renamed) return std::move(renamed).error();
         if (!*renamed) return target_exists();

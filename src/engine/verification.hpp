@@ -37,7 +37,7 @@ public:
                       "of emdb " + EMDB_VERSION_STRING + " does not know. Use the emdb that wrote it.")
                     .with_offset(offset));
         } else if (frame_is_mark(frame)) {
-            if (!read_mark(file_.survey->bytes(), file_.size(), offset, *file_.seed, durable)) {
+            if (!read_mark(file_.survey->bytes(), file_.size(), offset, file_.coding(), durable)) {
                 add(inspection_.damage(offset, "a sync mark makes no sense."));
             }
         } else if (!contents_.apply(offset, frame)) {
@@ -72,7 +72,7 @@ private:
         if (end >= tail_ || first_bad == last_damage_) return;
         if (!vouched_) {
             if (!file_.survey->reach(file_.size())) return;  // the survey ends with the error
-            vouched_ = vouched_by_marks_behind(file_.survey->bytes(), file_.size(), end, *file_.seed);
+            vouched_ = vouched_by_marks_behind(file_.survey->bytes(), file_.size(), end, file_.coding());
         }
         if (*vouched_ > end) {
             last_damage_ = first_bad;

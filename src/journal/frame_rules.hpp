@@ -6,14 +6,17 @@
 #include <cstdint>
 
 #include "base/coding.hpp"
+#include "crypto/plain_text.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/frame.hpp"
+#include "journal/sealer.hpp"
 
 namespace emdb::detail {
 
-/// Whether this build knows the frame's kind and flags.
-inline bool frame_is_known(const FrameView& frame) noexcept {
-    return (frame.flags() & static_cast<std::uint8_t>(~frame_known_flags)) == 0 && frame.kind() <= FrameKind::close_mark &&
-           frame.kind() != FrameKind::session;
+/// Whether this build knows the frame's kind and flags. `sealed`: the file is encrypted.
+inline bool frame_is_known(const FrameView& frame, bool sealed = false) noexcept {
+    const int known = frame_known_flags | (sealed ? frame_is_sealed : 0);
+    return (frame.flags() & ~known) == 0 && frame.kind() <= FrameKind::close_mark && (sealed || frame.kind() != FrameKind::session);
 }
 
 inline bool frame_is_mark(const FrameView& frame) noexcept {
@@ -45,13 +48,21 @@ inline bool frame_is_plausible(const FrameView& frame) noexcept {
 }
 
 /// Whether a valid mark stands at `offset` of the file, and up to where it vouches for the journal.
-inline bool read_mark(const std::byte* file, std::uint64_t size, std::uint64_t offset, std::uint32_t seed,
+inline bool read_mark(const std::byte* file, std::uint64_t size, std::uint64_t offset, FrameCoding coding,
                       std::uint64_t& durable) noexcept {
-    const auto kind = static_cast<FrameKind>(file[offset + 4]);
+    const auto kind = static_cast<FrameKind>(file[offset + 4] & ~std::byte{frame_is_sealed});
     if (kind != FrameKind::sync_mark && kind != FrameKind::close_mark) return false;
     FrameView frame;
-    if (!parse_frame(file + offset, file + size, frame) || frame.size != mark_frame_size) return false;
-    if (frame.value.size() != mark_value_size || !frame_validates(frame, offset, seed)) return false;
+    if (!parse_frame(file + offset, file + size, frame) || frame.value.size() != mark_value_size || !frame.key.empty()) return false;
+    if (frame.is_sealed() != (coding.sealer != nullptr) || !frame_validates(frame, offset, coding.seed)) return false;
+    [[maybe_unused]] PlainText text;
+#if EMDB_ENCRYPT
+    if (coding.sealer != nullptr && !coding.sealer->open(frame, offset, text)) {
+        // Of a session whose frame lies behind the damage. A session begins behind what is known to be durable.
+        durable = offset;
+        return load_nonce(frame.key.data() - frame_nonce_size).session > coding.sealer->last_session();
+    }
+#endif
     durable = load_le<std::uint64_t>(frame.value.data());
     return durable <= offset;
 }
@@ -59,7 +70,7 @@ inline bool read_mark(const std::byte* file, std::uint64_t size, std::uint64_t o
 /// Up to where the valid marks anywhere behind `end`, the place of a frame that does not validate, vouch for the journal; 0: there is
 /// none. Greater than `end`: that frame was damaged. Else it was torn.
 inline std::uint64_t vouched_by_marks_behind(const std::byte* file, std::uint64_t size, std::uint64_t end,
-                                             std::uint32_t seed) noexcept {
+                                             FrameCoding coding) noexcept {
     std::uint64_t vouched = 0;
     std::uint64_t offset = end + 1;
     while (offset + mark_frame_size <= size) {
@@ -68,7 +79,7 @@ inline std::uint64_t vouched_by_marks_behind(const std::byte* file, std::uint64_
             continue;
         }
         std::uint64_t durable = 0;
-        if (read_mark(file, size, offset, seed, durable)) vouched = (std::max)(vouched, durable);
+        if (read_mark(file, size, offset, coding, durable)) vouched = (std::max)(vouched, durable);
         ++offset;
     }
     return vouched;
