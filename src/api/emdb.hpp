@@ -91,8 +91,8 @@ public:
     /// Looks at every byte of a database that nobody has open, and changes nothing; other calls of verify may look at the same time.
     /// Damage and torn tails are told in the report, for any file that is or was an emdb database. Behind damage it goes on with
     /// the next intact frame. Errors: `io` (no such file, ...), `already_locked`, `magic_mismatch` (nothing of a database in it),
-    /// `version_mismatch`, `feature_disabled` (encrypted databases, for now). Cost: one sequential read, and about 50 bytes of memory for each live record. The
-    /// database can't be opened meanwhile (`already_locked`).
+    /// `version_mismatch`, `feature_disabled` (encrypted databases, for now). The database can't be opened meanwhile
+    /// (`already_locked`). Cost: one sequential read, and about 50 bytes of memory for each live record.
     static Result<VerifyReport> verify(Path path, VerifyOptions options = {});
     /// Writes every intact record of a damaged database that nobody has open into a new one at `to`, with namespaces, expiry and
     /// permissions; `from` is only read. Removals, clears and drops are honoured in order; one that damage has destroyed is not
