@@ -131,7 +131,7 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
     const std::lock_guard maintenance(maintenance_);
     const auto begun = std::chrono::steady_clock::now();
     {
-        const auto lock = lock_all(nullptr);
+        const auto lock = exclude_writers(nullptr);
         if (!lock) return lock.error();
     }
     const EngineOpening naming{environment_, options_, path_, absolute_path_, ".compact"};
@@ -157,7 +157,7 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
     if (!copied) return copied;
     rewrite.warm();
     {
-        const auto lock = lock_all(nullptr);
+        const auto lock = exclude_writers(nullptr);
         if (!lock) return lock.error();
         if (auto finished = rewrite.finish(); !finished) return finished;
         if (auto flushed = rewrite.flush(); !flushed) return flushed;

@@ -69,10 +69,14 @@ Result<void> EngineOpening::unlock(OpenedFile& opened) const {
         return Error(ErrorCode::invalid_config, "'" + path + "' is encrypted with the other cipher than the one that was chosen. Leave the "
                      "choice out: the file knows.");
     }
-    auto key = KeyBlock::unwrap(opened.header.key_block, *input, path);
+    auto key = KeyBlock::unwrap(opened.header, *input, path);
     if (!key) return std::move(key).error();
     opened.data_key = std::move(*key);
     return {};
+}
+
+void vouch_for_header(OpenedFile& fresh) noexcept {
+    if (fresh.data_key != nullptr) KeyBlock::vouch_for(fresh.header, *fresh.data_key);
 }
 
 std::unique_ptr<Sealer> make_sealer(const OpenedFile& opened) {
@@ -81,27 +85,30 @@ std::unique_ptr<Sealer> make_sealer(const OpenedFile& opened) {
     return std::make_unique<Sealer>(*cipher, opened.data_key, opened.header.file_id);
 }
 
+OpenOptions without_secrets(OpenOptions options) {
+    options.encryption_key.reset();
+    options.encryption_passphrase.reset();
+    return options;
+}
+
 // By the holder of all stripes.
 Result<void> Engine::begin_session() {
     Sealer& sealer = *generation().sealer();
     SessionRandom random;
     if (auto filled = environment_.fill_random(random); !filled) return filled;
-    const Sealer::SessionValue value = sealer.make_session_value(sealer.last_session() + 1, random);
-    FrameContent content;
-    content.kind = FrameKind::session;
-    content.value = Bytes(value.data(), value.size());
-    if (auto appended = journal().append(content); !appended) return std::move(appended).error();
-    if (!sealer.add_session(random)) {
+    if (!sealer.make_room_for_session()) {
         return Error(ErrorCode::too_large, "'" + path_ + "' has had a million sessions, one for each opening. Compact it.");
     }
-    return sealer.begin_sealing() ? Result<void>() : Result<void>(out_of_memory());
+    return generation().flusher().begin_session(sealer, random);
 }
 
 #else
 
+OpenOptions without_secrets(OpenOptions options) { return options; }
 Result<void> EngineOpening::check_encryption(const OpenOptions&) { return {}; }
 Result<void> EngineOpening::make_key(OpenedFile&) const { return {}; }
 Result<void> EngineOpening::unlock(OpenedFile&) const { return {}; }
+void vouch_for_header(OpenedFile&) noexcept {}
 std::unique_ptr<Sealer> make_sealer(const OpenedFile&) { return nullptr; }
 
 #endif

@@ -63,12 +63,13 @@ public:
         if (!header->is_encrypted()) {
             return Error(ErrorCode::not_encrypted, "'" + path_ + "' is not encrypted, so it has no passphrase to change.");
         }
-        auto key = KeyBlock::unwrap(header->key_block, current, path_);
+        auto key = KeyBlock::unwrap(*header, current, path_);
         if (!key) return std::move(key).error();
         const auto cipher = KeyBlock::cipher(header->key_block, path_);
         auto block = KeyBlock::wrap(*cipher, next, **key, environment_);
         if (!block) return std::move(block).error();
         header->key_block = *block;
+        KeyBlock::vouch_for(*header, **key);
         if (auto written = write_next_slot(**file, *header); !written) return written;
         if (auto written = write_next_slot(**file, *header); !written) {
             return Error(ErrorCode::io, written.error().message() + " The new passphrase of '" + path_ + "' counts, but the old one still "

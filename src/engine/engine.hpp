@@ -298,6 +298,7 @@ private:
     Result<void> refuse_write() const;
     Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
+    Result<AllStripes> exclude_writers(const KeyspaceState* keyspace);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key, PlainText& text) const;

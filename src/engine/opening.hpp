@@ -30,6 +30,12 @@ struct OpenedFile {
 #endif
 };
 
+/// Has the header of a new file vouch for itself, if the file is encrypted.
+void vouch_for_header(OpenedFile& fresh) noexcept;
+
+/// What opens a file is not kept while it is open.
+OpenOptions without_secrets(OpenOptions options);
+
 /// What seals the frames of an opened file; null if nothing does.
 std::unique_ptr<Sealer> make_sealer(const OpenedFile& opened);
 
@@ -163,6 +169,7 @@ struct EngineOpening {
         auto ours = lock_if_current(**file, temporary);
         if (!ours) return std::move(ours).error();
         if (!*ours) return std::optional<OpenedFile>();
+        vouch_for_header(fresh);
         if (auto written = write_new(**file, fresh.header); !written) {
             (void)files().remove(temporary);  // the first error is the one to tell
             return std::move(written).error();
@@ -241,7 +248,7 @@ struct EngineOpening {
 };
 
 Engine::Engine(const OpenOptions& options, Environment& environment, std::string path, bool in_memory)
-    : options_(options),
+    : options_(without_secrets(options)),
       environment_(environment),
       clock_(options.clock, environment),
       path_(std::move(path)),

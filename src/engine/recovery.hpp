@@ -196,7 +196,8 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
     }
     if (summary.vouched_end != summary.end && wants_session()) {
-        if (auto begun = begin_session(); !begun) return begun;
+        // With too many sessions to begin one, it can still be read and compacted.
+        if (auto begun = begin_session(); !begun && begun.error().code() != ErrorCode::too_large) return begun;
     }
     generation().flusher().vouch_for(summary.end, summary.vouched_end);
     return {};

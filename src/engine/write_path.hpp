@@ -47,11 +47,17 @@ Result<std::unique_lock<std::mutex>> Engine::lock_stripe(const KeyspaceState& ke
     return lock;
 }
 
-Result<Engine::AllStripes> Engine::lock_all(const KeyspaceState* keyspace) {
+// For who appends nothing.
+Result<Engine::AllStripes> Engine::exclude_writers(const KeyspaceState* keyspace) {
     if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
     AllStripes lock(*this);
     if (auto allowed = refuse_write_locked(keyspace); !allowed) return std::move(allowed).error();
-    if (wants_session()) [[unlikely]] {
+    return lock;
+}
+
+Result<Engine::AllStripes> Engine::lock_all(const KeyspaceState* keyspace) {
+    auto lock = exclude_writers(keyspace);
+    if (lock && wants_session()) [[unlikely]] {
         if (auto begun = begin_session(); !begun) return std::move(begun).error();
     }
     return lock;

@@ -98,7 +98,12 @@ struct alignas(64) TreeNode {
 
     /// Null: out of memory.
     static TreeNode* create() noexcept { return new (std::nothrow) TreeNode; }
-    static void destroy(void* node) noexcept { delete static_cast<TreeNode*>(node); }
+    static void destroy(void* node) noexcept {
+#if EMDB_ENCRYPT
+        wipe(node, sizeof(TreeNode));  // windows are plaintext
+#endif
+        delete static_cast<TreeNode*>(node);
+    }
 
     std::atomic<std::uint64_t> sequence{0};
     std::uint32_t level = 0;  ///< 0: a leaf. Set before the node is reachable

@@ -62,23 +62,25 @@ public:
         return lead([this] { return sync_and_mark(); });
     }
 
+#if EMDB_ENCRYPT
+    /// Begins a session of the journal's sealer, which has room for it: see there. By the holder of all stripes; as the one that syncs,
+    /// nobody else appends a mark meanwhile or takes this sync's failure for its own.
+    Result<void> begin_session(Sealer& sealer, const SessionRandom& random) {
+        wait_to_lead([] {});
+        return lead([&]() -> Result<void> {
+            if (auto appended = journal_.append_session(random); !appended) return std::move(appended).error();
+            if (auto synced = sync_file(); !synced) return synced;
+            if (sealer.begin_sealing()) return {};
+            return Error(ErrorCode::io, "Out of memory for a cipher of '" + path_ + "'. Free some; nothing was written.");
+        });
+    }
+#endif
+
     /// The end of a clean close, when no append is under way: durable data first, then the mark that vouches for it. Later
     /// flushes answer `stopped`, whether this one succeeds or not.
     Result<void> close() {
-        for (;;) {
-            const std::uint32_t round = rounds_.load(std::memory_order_acquire);
-            {
-                const std::lock_guard lock(mutex_);
-                closed_ = true;
-                if (journal_.poisoned()) return Journal::poisoned_error(path_);
-                if (!syncing_) {
-                    syncing_ = true;
-                    break;
-                }
-            }
-            rounds_.wait(round, std::memory_order_acquire);
-        }
-        return lead([this] { return sync_and_cut_back(); });
+        wait_to_lead([this] { closed_ = true; });
+        return lead([this] { return journal_.poisoned() ? Journal::poisoned_error(path_) : sync_and_cut_back(); });
     }
 
     /// Whether a close by now would find the journal as the last one left it.
@@ -91,6 +93,23 @@ public:
     void ends_with_close_mark() noexcept { last_mark_closes_ = true; }
 
 private:
+    // Becomes the only one that syncs, calling first() under the lock before.
+    template <class First>
+    void wait_to_lead(First&& first) {
+        for (;;) {
+            const std::uint32_t round = rounds_.load(std::memory_order_acquire);
+            {
+                const std::lock_guard lock(mutex_);
+                first();
+                if (!syncing_) {
+                    syncing_ = true;
+                    return;
+                }
+            }
+            rounds_.wait(round, std::memory_order_acquire);
+        }
+    }
+
     // Runs `work` as the only one that syncs, then lets everybody who waits look again.
     template <class Work>
     Result<void> lead(Work&& work) {

@@ -58,7 +58,7 @@ inline bool read_mark(const std::byte* file, std::uint64_t size, std::uint64_t o
     [[maybe_unused]] PlainText text;
 #if EMDB_ENCRYPT
     if (coding.sealer != nullptr && !coding.sealer->open(frame, offset, text)) {
-        // Of a session whose frame lies behind the damage. A session begins behind what is known to be durable.
+        // Of a session whose frame lies behind the damage: that was durable before the mark was sealed, and what came before it, too.
         durable = offset;
         return load_nonce(frame.key.data() - frame_nonce_size).session > coding.sealer->last_session();
     }

@@ -102,28 +102,33 @@ public:
     /// poisoned, and the frame may or may not be found after reopening.
     Result<std::uint64_t> append(const FrameContent& content) {
 #if EMDB_ENCRYPT
-        if (sealer_ != nullptr && content.kind != FrameKind::session) [[unlikely]] return append_sealed(content);
+        if (sealer_ != nullptr) [[unlikely]] return append_sealed(content);
 #endif
         FrameHead head(content, seed_);
         const std::uint64_t size = head.size() + content.key.size() + content.value.size();
         const Way way = choose_way(size);
         auto offset = reserve(size, way);
         if (!offset) return offset;
-        PoisonUnlessDone guard(*this);
-        head.finish(*offset);
-        if (way == Way::store) {
-            std::byte* at = window_.at(*offset);
-            std::memcpy(at, head.data(), head.size());
-            copy(at + head.size(), content.key);
-            copy(at + head.size() + content.key.size(), content.value);
-        } else if (auto written = write_frame(*offset, head, content); !written) {
-            return fail(std::move(written).error());
-        }
-        auto finished = complete(*offset, size);
-        guard.done = true;
-        if (!finished) return std::move(finished).error();
-        return offset;
+        return fill(way, *offset, head, content);
     }
+
+#if EMDB_ENCRYPT
+    /// Appends the frame of a session that the sealer has made room for, and has the sealer take it over.
+    Result<std::uint64_t> append_session(const SessionRandom& random) {
+        Sealer::SessionValue value{};
+        FrameContent content;
+        content.kind = FrameKind::session;
+        content.value = Bytes(value.data(), value.size());
+        const Way way = choose_way(content.frame_size());
+        auto offset = reserve(content.frame_size(), way);
+        if (!offset) return offset;
+        value = sealer_->make_session_value(random, *offset);
+        FrameHead head(content, seed_);
+        auto filled = fill(way, *offset, head, content);
+        if (filled) (void)sealer_->add_session(random);  // there is room
+        return filled;
+    }
+#endif
 
     /// Appends a batch in one piece; returns its offset.
     Result<std::uint64_t> append(BatchBuffer& batch) {
@@ -343,6 +348,24 @@ private:
     }
 
     static std::uint64_t round_up(std::uint64_t size) noexcept { return (size + 4095) / 4096 * 4096; }
+
+    // Fills what was reserved.
+    [[gnu::always_inline]] Result<std::uint64_t> fill(Way way, std::uint64_t offset, FrameHead& head, const FrameContent& content) {
+        PoisonUnlessDone guard(*this);
+        head.finish(offset);
+        if (way == Way::store) {
+            std::byte* at = window_.at(offset);
+            std::memcpy(at, head.data(), head.size());
+            copy(at + head.size(), content.key);
+            copy(at + head.size() + content.key.size(), content.value);
+        } else if (auto written = write_frame(offset, head, content); !written) {
+            return fail(std::move(written).error());
+        }
+        auto finished = complete(offset, head.size() + content.key.size() + content.value.size());
+        guard.done = true;
+        if (!finished) return std::move(finished).error();
+        return offset;
+    }
 
     Result<void> write_frame(std::uint64_t offset, const FrameHead& head, const FrameContent& content) {
         std::byte buffer[4096];

@@ -10,10 +10,12 @@
 //       48    12  nonce of the wrapping, random
 //       60    48  the data key, 32 random bytes, sealed: ciphertext and tag; associated data are bytes 0-47
 //      108    32  commitment: keyed BLAKE2b of bytes 0-107
+//      140    32  MAC of the header's slot up to here, its write counter taken for 0
 //
 // The key-encryption key is Argon2id of the passphrase and the salt, or keyed BLAKE2b of the salt under the user's key; wrapping and
 // commitment have keys of their own, derived from it. The commitment is compared first, in constant time: a wrong key is known for one
-// before it has opened anything, and no two keys open the same file (AES-GCM alone does not promise that).
+// before it has opened anything, and no two keys open the same file (AES-GCM alone does not promise that). The MAC's key is derived from
+// the data key, so that a compaction, which has no other, can give the file another id.
 
 #include <array>
 #include <cstddef>
@@ -96,7 +98,8 @@ public:
         return static_cast<Cipher>(static_cast<std::uint8_t>(block[1]) - 1);
     }
 
-    static Result<std::shared_ptr<DataKey>> unwrap(const Block& block, const EncryptionInput& input, const std::string& path) {
+    static Result<std::shared_ptr<DataKey>> unwrap(const Header& header, const EncryptionInput& input, const std::string& path) {
+        const Block& block = header.key_block;
         const auto with = cipher(block, path);
         if (!with) return with.error();
         if (EncryptionSecret::bytes(input).empty()) return empty_passphrase();
@@ -125,10 +128,34 @@ public:
             return Error(ErrorCode::encryption_error, "The wrapped key in the header of '" + path + "' was tampered with. Restore the "
                          "file from a backup.");
         }
+        const Bytes32 mac = header_mac(header, *key);
+        if (!equal_in_constant_time(mac.data(), block.data() + mac_offset, mac.size())) {
+            return Error(ErrorCode::encryption_error, "The header of '" + path + "' was tampered with. Nothing was changed. Restore the "
+                         "file from a backup.");
+        }
         return key;
     }
 
+    /// Puts in what unwrap finds a header to be tampered with by. After every change of one.
+    static void vouch_for(Header& header, const DataKey& key) noexcept {
+        const Bytes32 mac = header_mac(header, key);
+        std::memcpy(header.key_block.data() + mac_offset, mac.data(), mac.size());
+    }
+
 private:
+    static constexpr std::size_t mac_offset = 140;
+
+    static Bytes32 header_mac(Header header, const DataKey& data_key) noexcept {
+        header.write_counter = 0;
+        const HeaderSlot slot = encode_header(header);
+        Bytes32 key;
+        const WipedAtExit wiped(key);
+        blake2b(data_key.bytes(), text("emdb header MAC"), key);
+        Bytes32 mac;
+        blake2b(key, std::span(slot).first(key_block_offset + mac_offset), mac);
+        return mac;
+    }
+
     static Error empty_passphrase() {
         return Error(ErrorCode::invalid_argument, "The empty passphrase protects nothing. Give another one.");
     }

@@ -107,6 +107,9 @@ private:
 
     Result<void> check(const FrameView& frame, std::uint64_t offset) const {
         if (!frame_is_known(frame, seals())) {
+            FrameView copy = frame;
+            PlainText text;
+            if (auto opened = open(copy, offset, text); !opened) return opened;  // made so by somebody else
             return Error(ErrorCode::feature_disabled, "'" + path_ + "' has a frame at offset " + std::to_string(offset) +
                          " of a kind that this build of emdb " + EMDB_VERSION_STRING +
                          " does not know. Open it with the emdb that wrote it.");
@@ -129,14 +132,14 @@ private:
         if (sealer_ == nullptr || (frame.kind() == FrameKind::session && !frame.is_sealed())) return {};
         const std::uint32_t session = nonce_of(frame).session;
         if (!frame.is_sealed() || !sealer_->open(frame, offset, text)) return forged(offset);
-        if (session != sealer_->last_session() && !frame_is_mark(frame)) return forged(offset);  // once there, then cut off, and put back
+        if (session != sealer_->last_session()) return forged(offset);  // once there, then cut off, and put back
 #endif
         return {};
     }
 
     Result<void> take_session([[maybe_unused]] const FrameView& frame, std::uint64_t offset) const {
 #if EMDB_ENCRYPT
-        if (frame.flags() == 0 && frame.key.empty() && sealer_->add_session(frame.value)) return {};
+        if (frame.flags() == 0 && frame.key.empty() && sealer_->add_session(frame.value, offset)) return {};
 #endif
         return forged(offset);
     }

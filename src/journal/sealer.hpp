@@ -10,9 +10,14 @@
 //   associated data    the frame's offset, 8 bytes; then its bytes from the kind to the counter: kind and flags, lengths, namespace,
 //                      session, counter. The file id is in the session's key; a member of a batch follows its batch's frame in
 //                      counting, which replay checks.
-//   session frame      value: session number, 4 bytes; 32 random bytes; MAC of these and the file id, 32 bytes
+//   session frame      value: session number, 4 bytes; 32 random bytes; MAC, 32 bytes: of these, the file id, the frame's offset and the
+//                      session before it. So it can't be moved, nor put behind another past of the file (a copy's) than its own.
 //
-// Any thread may open. Sessions are begun by the holder of all stripes, so that whoever seals knows the one it is in.
+// A session's frame is durable before anything is sealed in the session: a frame of a session that nobody knows of proves that the
+// session's was damaged, and not torn. Frames lie in the order of their sessions.
+//
+// Any thread may open. Sessions are begun by the holder of all stripes, while no mark is appended, so that whoever seals knows the one
+// it is in.
 
 #include <array>
 #include <atomic>
@@ -60,6 +65,14 @@ private:
     SecretMemory memory_;
 };
 
+/// How much is sealed before another session begins: both far below what AES-GCM bears (SP 800-38D, 8.3: 2^32 messages) and low enough
+/// for the batches under way. Tests lower it.
+struct SessionLimits {
+    std::uint64_t frames = std::uint64_t{1} << 31;
+    std::uint64_t bytes = std::uint64_t{64} << 30;
+};
+inline SessionLimits session_limits;
+
 class Sealer {
 public:
     static constexpr std::size_t session_value_size = 4 + 32 + 32;
@@ -80,8 +93,8 @@ public:
 
     /// Whether a session has to begin before anything is sealed.
     bool wants_session() const noexcept {
-        return !begun_.load(std::memory_order_relaxed) || next_counter() > counter_max ||
-               sealed_bytes_.load(std::memory_order_relaxed) > sealed_bytes_max;
+        return !begun_.load(std::memory_order_relaxed) || next_counter() > session_limits.frames ||
+               sealed_bytes_.load(std::memory_order_relaxed) > session_limits.bytes;
     }
     /// Has the next write begin a session.
     void end_session() noexcept { begun_.store(false, std::memory_order_relaxed); }
@@ -89,21 +102,31 @@ public:
     /// The number of the newest session; 0: there was none.
     std::uint32_t last_session() const noexcept { return last_.load(std::memory_order_acquire); }
 
-    SessionValue make_session_value(std::uint32_t number, const SessionRandom& random) const noexcept {
+    /// Has add_session of the next one not fail. False: there have been too many.
+    bool make_room_for_session() {
+        const std::uint32_t number = last_session() + 1;
+        if (number / chunk_size >= chunks_.size()) return false;
+        auto& link = chunks_[number / chunk_size];
+        if (link.load(std::memory_order_relaxed) == nullptr) link.store(new Chunk, std::memory_order_release);
+        return true;
+    }
+
+    /// The value of the next session's frame, which is to lie at `offset`.
+    SessionValue make_session_value(const SessionRandom& random, std::uint64_t offset) const noexcept {
         SessionValue value;
-        store_le(value.data(), number);
+        store_le(value.data(), last_session() + 1);
         std::memcpy(value.data() + 4, random.data(), random.size());
-        const auto mac = session_mac(std::span<const std::byte>(value).first(36));
+        const auto mac = session_mac(std::span<const std::byte>(value).first(36), offset);
         std::memcpy(value.data() + 36, mac.data(), mac.size());
         return value;
     }
 
-    /// Takes over a session whose frame is in the journal. False: the frame is not one that was written so, or it does not follow the
-    /// last one.
-    bool add_session(Bytes value) {
+    /// Takes over a session whose frame is in the journal. False: the frame is not one that was written so in that place, or it does not
+    /// follow the last one.
+    bool add_session(Bytes value, std::uint64_t offset) {
         if (value.size() != session_value_size) return false;
         const std::span<const std::byte> bytes(value.data(), value.size());
-        const auto mac = session_mac(bytes.first(36));
+        const auto mac = session_mac(bytes.first(36), offset);
         if (!equal_in_constant_time(mac.data(), value.data() + 36, mac.size())) return false;
         const auto number = load_le<std::uint32_t>(value.data());
         SessionRandom random;
@@ -113,15 +136,9 @@ public:
 
     /// The same from a checkpoint, which vouches for it.
     bool add_session(const SessionRandom& random) {
+        if (!make_room_for_session()) return false;
         const std::uint32_t number = last_session() + 1;
-        if (number / chunk_size >= chunks_.size()) return false;
-        auto& link = chunks_[number / chunk_size];
-        Chunk* chunk = link.load(std::memory_order_relaxed);
-        if (chunk == nullptr) {
-            chunk = new Chunk;
-            link.store(chunk, std::memory_order_release);
-        }
-        (*chunk)[number % chunk_size].random = random;
+        session(number).random = random;
         last_.store(number, std::memory_order_release);
         return true;
     }
@@ -182,10 +199,6 @@ public:
     }
 
 private:
-    // Both far below what AES-GCM bears (SP 800-38D, 8.3: 2^32 messages) and low enough for the batches under way.
-    static constexpr std::uint64_t counter_max = (std::uint64_t{1} << 32) - (std::uint64_t{1} << 31);
-    static constexpr std::uint64_t sealed_bytes_max = std::uint64_t{64} << 30;
-
     struct Session {
         SessionRandom random{};
         std::atomic<Aead*> aead{nullptr};
@@ -217,13 +230,15 @@ private:
         return bytes;
     }
 
-    std::array<std::byte, 32> session_mac(std::span<const std::byte> what) const noexcept {
+    std::array<std::byte, 32> session_mac(std::span<const std::byte> what, std::uint64_t offset) const noexcept {
         std::array<std::byte, 32> key;
         derive("emdb session MAC", {}, key);
         const WipedAtExit wiped(key);
-        std::array<std::byte, 16 + 36> bytes;
+        std::array<std::byte, 16 + 36 + 8 + 32> bytes{};
         std::memcpy(bytes.data(), file_id_.data(), file_id_.size());
         std::memcpy(bytes.data() + 16, what.data(), what.size());
+        store_le(bytes.data() + 52, offset);
+        if (last_session() != 0) std::memcpy(bytes.data() + 60, session_random(last_session()).data(), 32);
         std::array<std::byte, 32> mac;
         blake2b(key, bytes, mac);
         return mac;
@@ -272,8 +287,7 @@ private:
     mutable std::mutex making_;
     std::atomic<std::uint32_t> last_{0};
     std::atomic<bool> begun_{false};
-    // Session and counter in one word: a sync mark, which holds no stripe, may be sealed while a session begins.
-    alignas(64) std::atomic<std::uint64_t> next_nonce_{0};
+    alignas(64) std::atomic<std::uint64_t> next_nonce_{0};  ///< session and counter in one word
     std::atomic<std::uint64_t> sealed_bytes_{0};
 };
 

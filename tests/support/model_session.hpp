@@ -4,6 +4,7 @@
 // Needs the implementation half of emdb.hpp (EMDB_IMPLEMENTATION defined before its first include).
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -38,12 +39,27 @@ struct DatabaseSettings {
     /// taken for its successor if the cut had not been made for good.
     bool records_of_one_size = false;
     bool range_scans = false;
+#if EMDB_ENCRYPT
+    std::optional<emdb::Cipher> cipher = std::nullopt;  ///< encrypted with encryption_key(), if so
+#endif
 };
+
+#if EMDB_ENCRYPT
+/// Some key, another one for each number.
+inline std::array<std::byte, 32> encryption_key(unsigned number = 0) {
+    std::array<std::byte, 32> key;
+    for (unsigned i = 0; i < 32; ++i) key[i] = static_cast<std::byte>(7 * i + 31 * number + 1);
+    return key;
+}
+#endif
 
 inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const DatabaseSettings& settings = {},
                                               std::vector<std::string>* log = nullptr) {
     emdb::EmdbBuilder builder = emdb::Emdb::builder();
     builder.path(database_path).flush_policy(settings.policy).append_mode(settings.mode).enable_range_scans(settings.range_scans);
+#if EMDB_ENCRYPT
+    if (settings.cipher) builder.encryption_key(encryption_key()).cipher(*settings.cipher);
+#endif
     if (log != nullptr) {
         builder.on_log([log](emdb::LogLevel, std::string_view message) { log->emplace_back(message); });
     }
