@@ -129,7 +129,7 @@ private:
     // Opens a frame of an encrypted file, whose checksum is right: what does not open was not damaged but forged.
     Result<void> open([[maybe_unused]] FrameView& frame, [[maybe_unused]] std::uint64_t offset, [[maybe_unused]] PlainText& text) const {
 #if EMDB_ENCRYPT
-        if (sealer_ == nullptr || (frame.kind() == FrameKind::session && !frame.is_sealed())) return {};
+        if (sealer_ == nullptr || (frame.kind() == FrameKind::session && frame.flags() == 0)) return {};
         const std::uint32_t session = nonce_of(frame).session;
         if (!frame.is_sealed() || !sealer_->open(frame, offset, text)) return forged(offset);
         if (session != sealer_->last_session()) return forged(offset);  // once there, then cut off, and put back
@@ -139,7 +139,7 @@ private:
 
     Result<void> take_session([[maybe_unused]] const FrameView& frame, std::uint64_t offset) const {
 #if EMDB_ENCRYPT
-        if (frame.flags() == 0 && frame.key.empty() && sealer_->add_session(frame.value, offset)) return {};
+        if (frame.key.empty() && sealer_->add_session(frame.value, offset)) return {};
 #endif
         return forged(offset);
     }
@@ -166,13 +166,15 @@ private:
         members_.clear();
         while (offset < end) {
             Member member{offset, {}};
-            if (!parse_frame(at(offset), at(end), member.frame) || !frame_validates(member.frame, offset, seed_)) {
+            const bool valid = parse_frame(at(offset), at(size_), member.frame) && frame_validates(member.frame, offset, seed_);
+            const bool fits = valid && member.frame.size <= end - offset;
+            if (valid && !(follows(head, member.frame, members_.size()) && (fits || !seals()))) return forged(offset);
+            if (!fits) {
                 damaged = offset;
                 return std::uint64_t{0};
             }
             if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
             if (!frame_is_record(member.frame)) return damage(offset, "a batch holds what it must not.");
-            if (!follows(head, member.frame, members_.size())) return forged(offset);
             members_.push_back(member);
             offset += member.frame.size;
         }
