@@ -38,6 +38,13 @@ EncryptionInput& EncryptionInput::operator=(const EncryptionInput& other) {
 }
 EncryptionInput::~EncryptionInput() { detail::wipe(secret_.data(), secret_.capacity()); }
 
+// Range
+
+Range::~Range() {
+    if (lower_) detail::wipe_text(lower_->key);
+    if (upper_) detail::wipe_text(upper_->key);
+}
+
 #endif
 
 // EmdbBuilder

@@ -25,6 +25,15 @@ namespace emdb {
 /// and `delete_all` answer `invalid_argument` there.
 class Focus {
 public:
+#if EMDB_ENCRYPT
+    // Wipes its prefix.
+    Focus(const Focus&) = default;
+    Focus(Focus&&) noexcept = default;
+    Focus& operator=(const Focus&) = default;
+    Focus& operator=(Focus&&) noexcept = default;
+    ~Focus();
+#endif
+
     Result<void> set(Bytes key, Bytes value);
 #if EMDB_TTL
     Result<void> set_with_ttl(Bytes key, Bytes value, Ttl ttl);
@@ -46,8 +55,6 @@ public:
 private:
     friend class Keyspace;
     Focus(Keyspace keyspace, std::string prefix) noexcept : keyspace_(std::move(keyspace)), prefix_(std::move(prefix)) {}
-
-    std::string whole_key(std::string_view key) const;
 
     Keyspace keyspace_;
     std::string prefix_;

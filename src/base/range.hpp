@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/bytes.hpp"
+#include "base/config.hpp"
 
 namespace emdb {
 
@@ -17,6 +18,15 @@ public:
         std::string key;
         bool inclusive = true;
     };
+
+#if EMDB_ENCRYPT
+    // Wipes its bounds.
+    Range(const Range&) = default;
+    Range(Range&&) noexcept = default;
+    Range& operator=(const Range&) = default;
+    Range& operator=(Range&&) noexcept = default;
+    ~Range();
+#endif
 
     static Range all();
     /// [a, b)

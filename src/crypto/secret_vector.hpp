@@ -1,6 +1,6 @@
 #pragma once
-// SecretVector, SecretString: memory that may hold plaintext of an encrypted database, wiped before it is given back. Plain standard
-// containers in a build without encryption.
+// SecretVector, SecretString, wipe_text: memory that may hold plaintext of an encrypted database, wiped before it is given back. Plain
+// standard containers in a build without encryption.
 
 #include <cstddef>
 #include <functional>
@@ -42,6 +42,14 @@ template <class T>
 using SecretAllocator = std::allocator<T>;
 
 #endif
+
+/// For strings of standard type, and for what short ones hold in themselves, which no allocator sees. Before the end of their life.
+template <class String>
+void wipe_text([[maybe_unused]] String& text) noexcept {
+#if EMDB_ENCRYPT
+    wipe(text.data(), text.capacity());
+#endif
+}
 
 template <class T>
 using SecretVector = std::vector<T, SecretAllocator<T>>;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/secret_vector.hpp"
 #include "engine/engine.hpp"
 #include "journal/batch_buffer.hpp"
 
@@ -82,7 +83,7 @@ private:
 
     // Neighbours in the ordered index are put into it one after the other. Pairs of the same key stay in their order.
     Result<NodePool::Promise> put_in_key_order() {
-        std::vector<OffsetToSort> sorted;
+        SecretVector<OffsetToSort> sorted;
         sorted.reserve(hashes_.size());
         for (std::size_t i = 0; i < hashes_.size(); ++i) sorted.push_back({0, i});
         const auto key_of = [](const void* batch, std::uint64_t i, PlainText&) noexcept {

@@ -408,7 +408,8 @@ private:
     std::atomic<std::uint64_t> commits_{0};  ///< odd while Publishing
 
     mutable std::mutex registry_;
-    std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> namespaces_;
+    using Namespaces = std::map<std::string_view, std::shared_ptr<KeyspaceState>>;
+    Namespaces namespaces_;  ///< by the names that the keyspaces have
     std::vector<std::weak_ptr<KeyspaceState>> dropped_;  ///< keyspaces that may still have handles
     std::uint32_t next_namespace_id_ = 1;  ///< changed by the holder of all stripes
 };

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/config.hpp"
+#include "crypto/secret_vector.hpp"
 #include "engine/engine.hpp"
 #include "engine/iteration.hpp"
 #include "journal/batch_buffer.hpp"
@@ -22,12 +23,14 @@
 namespace emdb::detail {
 
 /// What all keys of a group start with.
-inline Result<std::string> start_of_group(std::string_view prefix) {
+inline Result<SecretString> start_of_group(std::string_view prefix) {
     if (prefix.empty()) {
         return Error(ErrorCode::invalid_argument, "The empty prefix has no group. Name a prefix; for all records of a keyspace there "
                      "are iter() and clear().");
     }
-    return std::string(prefix) + '.';
+    SecretString start;
+    start.reserve(prefix.size() + 1);
+    return std::move(start.append(prefix).append(1, '.'));
 }
 
 inline bool starts_with(Bytes key, Bytes prefix) noexcept {
@@ -93,7 +96,7 @@ Result<std::vector<Record>> Engine::group(const KeyspaceState& keyspace, std::st
     if (!start) return start.error();
     if (!usable(keyspace)) return why_unusable(keyspace);
     const IndexRef in = reference(keyspace);
-    const auto offsets = locate_group(in.index, *start);
+    const auto offsets = locate_group(in.index, std::string_view(*start));
     if (!offsets) return offsets.error();
     ExpiryMoment moment(clock_);
     std::vector<Record> records;
@@ -200,7 +203,7 @@ Result<std::size_t> Engine::delete_group(KeyspaceState& keyspace, std::string_vi
     {
         const auto lock = lock_all(&keyspace);
         if (!lock) return lock.error();
-        const auto offsets = locate_prefix(keyspace.index(), *start);
+        const auto offsets = locate_prefix(keyspace.index(), std::string_view(*start));
         if (!offsets) return offsets.error();
         GroupRemoval removal(*this, keyspace);
         if (auto added = removal.add(*offsets); !added) return std::move(added).error();
@@ -215,11 +218,12 @@ Result<std::size_t> Engine::delete_group(KeyspaceState& keyspace, std::string_vi
 /// Those records of another source whose keys start with a prefix.
 class PrefixFilterSource final : public RecordSource {
 public:
-    PrefixFilterSource(std::unique_ptr<RecordSource> all, std::string prefix) : all_(std::move(all)), prefix_(std::move(prefix)) {}
+    PrefixFilterSource(std::unique_ptr<RecordSource> all, SecretString prefix) : all_(std::move(all)), prefix_(std::move(prefix)) {}
+    ~PrefixFilterSource() override { wipe_text(prefix_); }
 
     bool next(RecordView& record) override {
         while (all_->next(record)) {
-            if (starts_with(record.key, prefix_)) return true;
+            if (record.key.starts_with(prefix_)) return true;
         }
         return false;
     }
@@ -227,7 +231,7 @@ public:
 
 private:
     const std::unique_ptr<RecordSource> all_;
-    const std::string prefix_;
+    SecretString prefix_;
 };
 
 // Without an ordered index it looks at every record.
@@ -235,7 +239,7 @@ Result<std::unique_ptr<RecordSource>> Engine::iterate_group(const std::shared_pt
                                                             std::string_view prefix) const {
     auto start = start_of_group(prefix);
     if (!start) return std::move(start).error();
-    if (options_.range_scans) return iterate_range(keyspace, Range::prefix(*start));
+    if (options_.range_scans) return iterate_range(keyspace, Range::prefix(std::string_view(*start)));
     auto all = iterate(keyspace);
     if (!all) return all;
     return std::unique_ptr<RecordSource>(std::make_unique<PrefixFilterSource>(std::move(*all), std::move(*start)));

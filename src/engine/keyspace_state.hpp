@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "crypto/secret_vector.hpp"
 #include "engine/keyspace_index.hpp"
 #include "index/pins.hpp"
 
@@ -18,10 +19,13 @@ struct KeyspaceState {
         : id(keyspace_id), name(std::move(keyspace_name)), pins(std::move(shared_pins)), current_(first.release()) {}
     KeyspaceState(const KeyspaceState&) = delete;
     KeyspaceState& operator=(const KeyspaceState&) = delete;
-    ~KeyspaceState() { delete current_.load(std::memory_order_relaxed); }
+    ~KeyspaceState() {
+        delete current_.load(std::memory_order_relaxed);
+        wipe_text(name);
+    }
 
     const std::uint32_t id;  ///< 0: the default keyspace; never used again after a drop
-    const std::string name;
+    std::string name;  ///< stays as it is
     std::atomic<bool> dropped{false};
     const std::shared_ptr<Pins> pins;
     std::string database_path;  ///< for errors of ordered iterators, which may outlive the engine; empty without them

@@ -91,7 +91,7 @@ Result<std::shared_ptr<KeyspaceState>> Engine::open_namespace(std::string_view n
         // Whatever allocates comes before the frame is written.
         created = make_keyspace(next_namespace_id_, std::string(name));
         if (auto ordered = order(*created); !ordered) return std::move(ordered).error();
-        std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> node;
+        Namespaces node;
         node.emplace(created->name, created);
         FrameContent content;
         content.kind = FrameKind::namespace_create;
@@ -133,7 +133,7 @@ Result<std::vector<std::string>> Engine::list_namespaces() const {
     const std::lock_guard lock(registry_);
     std::vector<std::string> names;
     names.reserve(namespaces_.size());
-    for (const auto& entry : namespaces_) names.push_back(entry.first);
+    for (const auto& entry : namespaces_) names.push_back(entry.second->name);
     return names;
 }
 

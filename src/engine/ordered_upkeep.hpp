@@ -33,7 +33,7 @@ Result<void> Engine::order(KeyspaceState& keyspace) {
         const Pins::Pin pin(*pins_);
         for (HashIndex::Cursor cursor; !cursor.at_end();) index.hash.collect(cursor, offsets);
     }
-    std::vector<OffsetToSort> entries;
+    SecretVector<OffsetToSort> entries;
     entries.reserve(offsets.size());
     for (const std::uint64_t offset : offsets) entries.push_back({0, offset});
     sort_by_key(entries, KeyReader(&index.journal(), &key_in_journal, &prefetch_key_in_journal), 0);

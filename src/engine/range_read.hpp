@@ -23,6 +23,11 @@ namespace emdb::detail {
 /// How far a scan has come. The range lives as long.
 class RangeCursor {
 public:
+    RangeCursor(const RangeCursor&) = delete;
+    RangeCursor& operator=(const RangeCursor&) = delete;
+#if EMDB_ENCRYPT
+    ~RangeCursor() { wipe_text(next_key_); }
+#endif
     explicit RangeCursor(const Range& range) {
         if (range.lower()) from_ = {range.lower()->key, range.lower()->inclusive};
         if (range.upper()) to_ = KeyBound{range.upper()->key, range.upper()->inclusive};

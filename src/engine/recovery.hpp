@@ -102,9 +102,9 @@ private:
         if (frame.namespace_id == 0 || name.empty() || by_id_.count(frame.namespace_id) != 0 || engine_.namespaces_.count(name) != 0) {
             return unknown_namespace(offset);
         }
-        auto keyspace = engine_.make_keyspace(frame.namespace_id, name);
+        auto keyspace = engine_.make_keyspace(frame.namespace_id, std::move(name));
         by_id_[frame.namespace_id] = keyspace.get();
-        engine_.namespaces_.emplace(std::move(name), std::move(keyspace));
+        engine_.namespaces_.emplace(keyspace->name, keyspace);
         // The greatest id is never given out: see open_namespace.
         const std::uint32_t next = frame.namespace_id == UINT32_MAX ? UINT32_MAX : frame.namespace_id + 1;
         engine_.next_namespace_id_ = (std::max)(engine_.next_namespace_id_, next);

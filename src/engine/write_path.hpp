@@ -318,6 +318,20 @@ Result<bool> Engine::compare_exchange(KeyspaceState& keyspace, Bytes key, std::o
     return true;
 }
 
+/// Wipes the caller's new value when it has been written.
+class WipedValue {
+public:
+    explicit WipedValue(MaybeValue& value) noexcept : value_(value) {}
+    WipedValue(const WipedValue&) = delete;
+    WipedValue& operator=(const WipedValue&) = delete;
+    ~WipedValue() {
+        if (value_) wipe_text(*value_);
+    }
+
+private:
+    MaybeValue& value_;
+};
+
 Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Result<MaybeValue>(MaybeView)> change) {
     if (auto sized = check_sizes(key, 0); !sized) return sized;
     const KeyHash hash = hash_of(key);
@@ -333,6 +347,7 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
         const bool present = has_record && !clock_.has_expired(seen);
         auto desired = change(present ? MaybeView(seen.value.as_string_view()) : std::nullopt);
         if (!desired) return std::move(desired).error();
+        const WipedValue wiped(*desired);
         if (auto sized = check_sizes(key, *desired ? (*desired)->size() : 0); !sized) return sized;
         const std::uint64_t expiry = *desired ? default_expiry() : 0;
         const auto lock = lock_stripe(keyspace, hash);
