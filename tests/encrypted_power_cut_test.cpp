@@ -1,6 +1,8 @@
-// Power cuts over an encrypted database: the stories of power_cut_test.cpp, with both ciphers.
+// Power cuts, kills and failing disks over encrypted databases: the stories of power_cut_test.cpp; changes of the encryption, cut off at
+// every operation; and lives of files and their copies in which no nonce is used twice.
 //
 // EMDB_POWER_CUTS=n   how many random cuts (1,500 for each cipher)
+// EMDB_NONCE_RUNS=n   how many lives (1,000)
 // EMDB_SEED=n         the first seed; alone, only the story with this seed is run
 
 #define EMDB_ENCRYPT 1
@@ -10,18 +12,384 @@
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include "support/power_cut_story.hpp"
 
 namespace emdb_test {
 namespace {
 
+using emdb::Cipher;
+using emdb::Emdb;
+using emdb::EncryptionInput;
+using emdb::Result;
+using emdb::detail::EncryptionChange;
+
 TEST_CASE("power cuts: an encrypted database keeps every promise of a plain one") {
-    for (const emdb::Cipher cipher : {emdb::Cipher::aes_256_gcm, emdb::Cipher::chacha20_poly1305}) {
+    for (const Cipher cipher : {Cipher::aes_256_gcm, Cipher::chacha20_poly1305}) {
         CAPTURE(static_cast<int>(cipher));
         DatabaseSettings settings;
         settings.cipher = cipher;
         run_stories(1'500, settings);
     }
+}
+
+// --- changes of the encryption
+
+/// What opens a database: a key by its number, or nothing.
+using Lock = std::optional<unsigned>;
+
+EncryptionInput input_of(Lock lock) { return EncryptionInput::key(encryption_key(lock.value())); }
+
+Result<Emdb> open_with(SimulatedDisk& disk, Lock lock, const std::string& path = database_path) {
+    emdb::EmdbBuilder builder;
+    builder.path(path);
+    if (lock) builder.encryption_key(encryption_key(*lock));
+    emdb::detail::BuilderAccess::set_environment(builder, disk);
+    return builder.build();
+}
+
+constexpr std::uint64_t never = UINT64_MAX;
+const std::string marker = "a marker that is not to be seen";
+
+struct Change {
+    std::string name;
+    Lock before;
+    Lock after;
+    std::function<Result<void>(SimulatedDisk& disk, bool keep_backup)> make;
+};
+
+const std::vector<Change> changes{
+    {"enable", std::nullopt, 1,
+     [](SimulatedDisk& disk, bool keep) { return EncryptionChange(disk, database_path, keep).enable(input_of(1), Cipher::aes_256_gcm); }},
+    {"disable", 1, std::nullopt,
+     [](SimulatedDisk& disk, bool keep) { return EncryptionChange(disk, database_path, keep).disable(input_of(1)); }},
+    {"rotate", 1, 2,
+     [](SimulatedDisk& disk, bool keep) { return EncryptionChange(disk, database_path, keep).rotate(input_of(1), input_of(2)); }},
+    {"change_passphrase", 1, 2, [](SimulatedDisk& disk, bool keep) {
+         return EncryptionChange(disk, database_path, keep).change_passphrase(input_of(1), input_of(2));
+     }}};
+
+/// A change on trial: what a cut, a kill or a fault may leave of it.
+class Trial {
+public:
+    Trial(const Change& change, bool keep_backup) : change_(change), keep_backup_(keep_backup) {
+        SimulatedDisk disk(quiet(1, true));
+        Emdb db = open_with(disk, change.before).value();
+        for (int i = 0; i < 10; ++i) db.insert("key " + std::to_string(i), marker + std::to_string(i)).value();
+        db.open_namespace(marker).value().insert(marker, "x").value();
+        contents_ = read_contents(db);
+        db.close().value();
+        prepared_ = disk.image_now();
+    }
+
+    const DiskImage& prepared() const noexcept { return prepared_; }
+
+    /// The old or the new state, whole, with nothing beside it. `must_be_new`: the change had returned.
+    void check(SimulatedDisk& disk, bool must_be_new) {
+        auto with_new = open_with(disk, change_.after);
+        const bool is_new = with_new.has_value();
+        if (must_be_new) REQUIRE_MESSAGE(is_new, with_new.error().message());
+        if (!is_new) with_new = open_with(disk, change_.before);
+        REQUIRE_MESSAGE(with_new, with_new.error().message());
+        ++(is_new ? new_ : old_);
+        CHECK(read_contents(*with_new) == contents_);
+        with_new->close().value();
+        CHECK_FALSE(open_with(disk, is_new ? change_.before : change_.after));
+        const std::string backup = database_path + ".encbak";
+        for (const std::string& path : disk.paths()) {
+            const bool is_backup = keep_backup_ && path == backup;
+            // A temporary of the backup is another database's; it goes when that is opened, or made again.
+            CHECK_MESSAGE((path == database_path || is_backup || (keep_backup_ && path == backup + ".tmp")), path);
+            if (is_new && change_.after && !(keep_backup_ && !change_.before)) {
+                CHECK_MESSAGE(disk.bytes_of(path).find(marker) == std::string::npos, path);
+            }
+        }
+        if (keep_backup_ && is_new) {
+            Emdb kept = open_with(disk, change_.before, backup).value();
+            CHECK(read_contents(kept) == contents_);
+        }
+    }
+
+    std::uint64_t old_states() const noexcept { return old_; }
+    std::uint64_t new_states() const noexcept { return new_; }
+
+private:
+    const Change& change_;
+    const bool keep_backup_;
+    Contents contents_;
+    DiskImage prepared_;
+    std::uint64_t old_ = 0;
+    std::uint64_t new_ = 0;
+};
+
+TEST_CASE("a change of the encryption that is cut off at any operation leaves the old or the new state") {
+    for (const Change& change : changes) {
+        for (const bool keep_backup : {false, true}) {
+            Trial trial(change, keep_backup);
+            SeededRandom random(3);
+            std::uint64_t operation = 1;
+            for (bool got_through = false; !got_through; ++operation) {
+                SimulatedDisk disk(trial.prepared(), quiet(operation + 1, true));
+                disk.cut_power_at(operation);
+                got_through = change.make(disk, keep_backup).has_value() && disk.power_is_on();
+                disk.cut_power();
+                INFO(change.name, " with the power cut at operation ", operation, "\n", disk.trace());
+                CHECK(disk.violations().empty());
+                for_each_outcome(disk.crashed(), 64, random, [&](const DiskImage& image) {
+                    SimulatedDisk rebooted(image, quiet(operation + 1000, true));
+                    trial.check(rebooted, got_through);
+                });
+            }
+            CHECK(trial.old_states() > 0);
+            CHECK(trial.new_states() > 0);
+            MESSAGE(change.name << ": " << operation << " operations, " << trial.old_states() << " old and " << trial.new_states()
+                                << " new states");
+        }
+    }
+}
+
+TEST_CASE("a change of the encryption during which the process is killed, or any operation fails, once or for good") {
+    enum class Trouble { kill, fault, faults };
+    for (const Change& change : changes) {
+        for (const bool keep_backup : {false, true}) {
+            for (const Trouble trouble : {Trouble::kill, Trouble::fault, Trouble::faults}) {
+                Trial trial(change, keep_backup);
+                bool met = true;
+                for (std::uint64_t operation = 1; met; ++operation) {
+                    SimulatedDisk disk(trial.prepared(), quiet(operation + 1, true));
+                    if (trouble == Trouble::kill) {
+                        disk.kill_process_at(operation);
+                    } else {
+                        Fault fault;
+                        fault.nth = operation;
+                        fault.from_then_on = trouble == Trouble::faults;
+                        disk.fail(fault);
+                    }
+                    const bool done = change.make(disk, keep_backup).has_value();
+                    met = trouble == Trouble::kill ? !disk.process_is_alive() : disk.faults_injected() != 0;
+                    INFO(change.name, " with trouble ", static_cast<int>(trouble), " at operation ", operation, "\n", disk.trace());
+                    CHECK((met || done));
+                    disk.kill_process_at(never);
+                    if (!disk.process_is_alive()) disk.start_process();
+                    disk.stop_failing();
+                    trial.check(disk, done);
+                }
+                CHECK(trial.old_states() > 0);
+                CHECK(trial.new_states() > 0);
+            }
+        }
+    }
+}
+
+TEST_CASE("a header whose first copy was changed and not the second has its passphrase changed again") {
+    Trial trial(changes[3], false);
+    for (std::uint64_t nth = 1; nth <= 4; ++nth) {
+        SimulatedDisk disk(trial.prepared(), quiet(nth, true));
+        disk.fail({.only = nth % 2 == 1 ? Operation::write : Operation::sync, .nth = (nth + 1) / 2});
+        const auto failed = EncryptionChange(disk, database_path, false).change_passphrase(input_of(1), input_of(2));
+        REQUIRE_FALSE(failed);
+        CHECK((failed.error().message().find("Change it once more") != std::string::npos) == (nth > 2));
+        disk.stop_failing();
+        const Lock now = open_with(disk, 2) ? 2 : 1;
+        EncryptionChange(disk, database_path, false).change_passphrase(input_of(now), input_of(3)).value();
+        for (const std::uint64_t slot : {0, 1}) {
+            disk.flip_bits(database_path, slot * emdb::detail::header_slot_size + 100);
+            CHECK(open_with(disk, 3));
+            CHECK_FALSE(open_with(disk, 1));
+            CHECK_FALSE(open_with(disk, 2));
+            disk.flip_bits(database_path, slot * emdb::detail::header_slot_size + 100);
+        }
+    }
+}
+
+// --- nonces
+
+/// Every sealed frame that ever was on a disk, by what its nonce belongs to: a session's random bytes, and the counter.
+class NonceLedger {
+public:
+    /// Takes down what is in the journal of a file, up to the first frame that does not validate.
+    void scan(const std::string& bytes) {
+        if (bytes.size() < emdb::detail::journal_start) return;
+        const auto* const file = reinterpret_cast<const std::byte*>(bytes.data());
+        std::uint32_t version = 0;
+        auto header = emdb::detail::decode_header({file, emdb::detail::header_slot_size}, version);
+        if (!header) return;
+        std::vector<std::string> sessions{""};
+        std::uint64_t offset = emdb::detail::journal_start;
+        emdb::detail::FrameView frame;
+        while (offset < bytes.size() && emdb::detail::parse_frame(file + offset, file + bytes.size(), frame) &&
+               emdb::detail::frame_validates(frame, offset, header->frame_seed())) {
+            if (frame.kind() == emdb::detail::FrameKind::session) {
+                sessions.emplace_back(frame.value.as_string_view().substr(4, 32));
+            } else {
+                const auto nonce = emdb::detail::load_nonce(frame.key.data() - emdb::detail::frame_nonce_size);
+                REQUIRE(nonce.session == sessions.size() - 1);
+                note(sessions.back(), nonce.counter, std::to_string(offset) + bytes.substr(offset, frame.size));
+            }
+            offset += frame.size;
+        }
+    }
+    std::uint64_t frames() const noexcept { return frames_; }
+    std::size_t sessions() const noexcept { return seen_.size(); }
+
+private:
+    void note(const std::string& session, std::uint32_t counter, const std::string& what) {
+        const auto [found, is_new] = seen_[session].emplace(counter, std::hash<std::string>()(what));
+        if (is_new) ++frames_;
+        REQUIRE_MESSAGE(found->second == std::hash<std::string>()(what), "a nonce was used twice");
+    }
+
+    std::map<std::string, std::map<std::uint32_t, std::size_t>> seen_;
+    std::uint64_t frames_ = 0;
+};
+
+/// A database's life on several machines: its file is copied, restored, backed up, cut off, compacted.
+class Life {
+public:
+    Life(std::uint64_t seed, NonceLedger& ledger) : random_(seed), ledger_(ledger) {
+        emdb::detail::session_limits.frames = random_.one_in(3) ? 5 + random_.below(20) : 1'000'000;
+        disk_settings_.keeps_allocation = random_.coin();
+        disk_settings_.keeps_trace = false;
+        start(DiskImage());
+    }
+    ~Life() {
+        db_.reset();
+        emdb::detail::session_limits = {};
+    }
+
+    void run(int steps) {
+        for (; steps > 0; --steps) {
+            step();
+            scan();
+        }
+    }
+
+private:
+    void step() {
+        switch (random_.below(12)) {
+            case 0: return leave_and_start(disk_->image_now());  // whoever copies a file that is open has what a kill leaves
+            case 1: {
+                db_.reset();  // closes
+                return open();
+            }
+            case 2: return cut();
+            case 3: {
+                disk_->kill_process();
+                db_.reset();
+                disk_->start_process();
+                return open();
+            }
+            case 4: {
+                disk_->kill_process_at(disk_->operation_count() + 1 + random_.below(25));
+                for (int i = 0; i < 10 && disk_->process_is_alive(); ++i) write();
+                scan();
+                disk_->kill_process_at(never);
+                disk_->kill_process();
+                db_.reset();
+                disk_->start_process();
+                return open();
+            }
+            case 5: return db_->compact().value();
+            case 6: {
+                db_->backup_to("/disk/backup.emdb").value();
+                Emdb backup = open_database_at("/disk/backup.emdb");
+                backup.insert("a", "b").value();
+                return;
+            }
+            case 7: {
+                copies_.push_back(disk_->image_now());
+                return;
+            }
+            case 8:
+            case 9: {
+                if (copies_.empty()) return write();
+                return leave_and_start(copies_[static_cast<std::size_t>(random_.below(copies_.size()))]);
+            }
+            case 10: return db_->flush().value();
+            default: break;
+        }
+        for (std::uint64_t count = 1 + random_.below(6); count > 0; --count) write();
+    }
+
+    void write() {
+        const std::string key = "key" + std::to_string(random_.below(20));
+        // Of equal size, so that frames of different pasts lie at the same offsets, and like one another but for a number.
+        const std::string value = "value" + std::to_string(1'000'000 + random_.below(1'000'000));
+        if (random_.one_in(4)) {
+            (void)db_->transaction([&](emdb::Transaction& t) -> Result<void> {
+                if (auto put = t.insert(key, value); !put) return put;
+                return t.insert(key + "b", value);
+            });
+        } else {
+            (void)db_->insert(key, value);
+        }
+        if (random_.one_in(6)) (void)db_->flush();
+    }
+
+    void cut() {
+        disk_->cut_power_at(disk_->operation_count() + 1 + random_.below(40));
+        for (int i = 0; i < 30 && disk_->power_is_on(); ++i) {
+            write();
+            disk_->tick();
+            if (disk_->power_is_on()) scan();
+        }
+        disk_->cut_power();
+        const CrashedDisk crashed = disk_->crashed();
+        leave_and_start(crashed.random_outcome(random_));
+    }
+
+    /// Another machine, with these files.
+    void leave_and_start(const DiskImage& image) {
+        if (disk_->power_is_on()) disk_->kill_process();
+        db_.reset();
+        start(image);
+    }
+    void start(const DiskImage& image) {
+        disk_settings_.seed = random_.next();
+        disk_ = std::make_unique<SimulatedDisk>(image, disk_settings_);
+        open();
+    }
+    void open() { db_ = open_database_at(database_path); }
+    Emdb open_database_at(const std::string& path) {
+        return expect(open_with(*disk_, 0, path), "opening");
+    }
+    void scan() {
+        for (const std::string& path : disk_->paths()) {
+            if (path.ends_with(".emdb") || path.ends_with(".tmp") || path.ends_with(".compact")) ledger_.scan(disk_->bytes_of(path));
+        }
+    }
+
+    SeededRandom random_;
+    NonceLedger& ledger_;
+    DiskSettings disk_settings_;
+    std::vector<DiskImage> copies_;
+    std::unique_ptr<SimulatedDisk> disk_;
+    std::optional<Emdb> db_;
+};
+
+TEST_CASE("no nonce is used twice, whatever becomes of a file and its copies") {
+    const std::uint64_t runs = number_from_environment("EMDB_NONCE_RUNS").value_or(1'000);
+    const std::uint64_t first = number_from_environment("EMDB_SEED").value_or(1);
+    std::uint64_t frames = 0;
+    std::uint64_t sessions = 0;
+    for (std::uint64_t seed = first; seed < first + runs; ++seed) {
+        INFO("repeat with EMDB_NONCE_RUNS=1 EMDB_SEED=", seed);
+        NonceLedger ledger;
+        Life(seed, ledger).run(20);
+        frames += ledger.frames();
+        sessions += ledger.sessions();
+    }
+    MESSAGE(runs << " lives, " << sessions << " sessions, " << frames << " sealed frames, each with a nonce of its own");
 }
 
 }  // namespace
