@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every combination of EMDB_TTL and EMDB_NESTED compiles, with and without range scans runs, and refuses files that it can't read.
+"""Every combination of EMDB_TTL and EMDB_NESTED, and one with EMDB_ENCRYPT, compiles, with and without range scans runs, and refuses
+files that it can't read.
 
 The compiler is $CXX, or the first one found.
 """
@@ -31,6 +32,9 @@ class Features(WithCompiler):
                 command = cls.command("-pthread", *WARNINGS, f"-DEMDB_TTL={values[0]}", f"-DEMDB_NESTED={values[1]}", SOURCE,
                                       "-o", program)
                 cls.programs[values] = program, pool.submit(case.run_command, command)
+            program = cls.new_file("")
+            command = cls.command("-pthread", *WARNINGS, "-DEMDB_ENCRYPT=1", SOURCE, "-o", program)
+            cls.encrypting = program, pool.submit(case.run_command, command)
 
     def program(self, ttl, nested):
         program, built = self.programs[ttl, nested]
@@ -59,6 +63,21 @@ class Features(WithCompiler):
             self.assertIn("EMDB_TTL", said)
             self.assertEqual(path.read_bytes(), before)
             self.assertEqual(self.must([self.program(1, nested), "open", path]), "opened\n")
+
+    def test_an_encrypted_file_is_refused_without_encryption_and_left_as_it_is(self):
+        program, built = self.encrypting
+        self.assertEqual(built.result().returncode, 0, built.result().stdout)
+        self.assertEqual(self.must([program]), "ok\n")
+        path = self.new_file(".emdb")
+        self.assertEqual(self.must([program, "encrypt", path]), "ok\n")
+        before = path.read_bytes()
+        for ttl, nested in self.programs:
+            with self.subTest(ttl=ttl, nested=nested):
+                said = self.must([self.program(ttl, nested), "open", path])
+                self.assertTrue(said.startswith("feature_disabled: "), said)
+                self.assertIn("EMDB_ENCRYPT", said)
+                self.assertEqual(path.read_bytes(), before)
+        self.assertTrue(self.must([program, "open", path]).startswith("key_required: "))
 
 
 if __name__ == "__main__":

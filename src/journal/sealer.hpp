@@ -28,7 +28,7 @@
 #include <mutex>
 #include <new>
 #include <span>
-#include <vector>
+#include <utility>
 
 #include "base/config.hpp"
 #include "base/coding.hpp"
@@ -201,11 +201,7 @@ public:
 private:
     struct Session {
         SessionRandom random{};
-        std::atomic<Aead*> aead{nullptr};
-        Session() = default;
-        Session(const Session&) = delete;
-        Session& operator=(const Session&) = delete;
-        ~Session() { delete aead.load(std::memory_order_relaxed); }
+        std::atomic<const Aead*> aead{nullptr};
     };
     static constexpr std::size_t chunk_size = 256;
     using Chunk = std::array<Session, chunk_size>;
@@ -267,7 +263,9 @@ private:
 
     [[gnu::noinline]] const Aead* make_aead(Session& in, std::uint32_t number) const noexcept {
         const std::lock_guard lock(making_);
-        if (Aead* const made = in.aead.load(std::memory_order_relaxed)) return made;
+        if (const Aead* const made = in.aead.load(std::memory_order_relaxed)) return made;
+        void* const room = room_for_aead();
+        if (room == nullptr) return nullptr;
         std::array<std::byte, 16 + 4 + 32> context;
         std::memcpy(context.data(), file_id_.data(), 16);
         store_le(context.data() + 16, number);
@@ -275,9 +273,25 @@ private:
         std::array<std::byte, 32> key;
         const WipedAtExit wiped(key);
         derive("emdb session key", context, key);
-        Aead* const made = new (std::nothrow) Aead(cipher_, key);
+        const Aead* const made = new (room) Aead(cipher_, key);
         in.aead.store(made, std::memory_order_release);
         return made;
+    }
+
+    // In memory that is not dumped and, as far as it may be locked, not swapped; each piece of it is twice as large as the one before.
+    // Null: there is none. By the holder of making_.
+    void* room_for_aead() const noexcept {
+        constexpr std::size_t size = (sizeof(Aead) + 63) / 64 * 64;
+        constexpr std::size_t first_size = 4096;
+        static_assert(size <= first_size && alignof(Aead) <= 64);
+        if (pieces_ == 0 || used_ + size > aeads_[pieces_ - 1].size()) {
+            if (pieces_ == aeads_.size()) return nullptr;
+            SecretMemory piece = SecretMemory::allocate(first_size << pieces_);
+            if (piece.data() == nullptr) return nullptr;
+            aeads_[pieces_++] = std::move(piece);
+            used_ = 0;
+        }
+        return aeads_[pieces_ - 1].data() + std::exchange(used_, used_ + size);
     }
 
     const Cipher cipher_;
@@ -285,6 +299,9 @@ private:
     const FileId file_id_;
     std::array<std::atomic<Chunk*>, 4096> chunks_{};  ///< a million sessions; compaction starts over
     mutable std::mutex making_;
+    mutable std::array<SecretMemory, 20> aeads_;  ///< more than a million; what wipes them is the end of this
+    mutable std::size_t pieces_ = 0;
+    mutable std::size_t used_ = 0;  ///< of the last piece
     std::atomic<std::uint32_t> last_{0};
     std::atomic<bool> begun_{false};
     alignas(64) std::atomic<std::uint64_t> next_nonce_{0};  ///< session and counter in one word

@@ -3,6 +3,7 @@
 //
 //   features              everything in memory
 //   features write PATH   leaves a database behind; with EMDB_TTL it has an expiring record
+//   features encrypt PATH leaves an encrypted one behind, with EMDB_ENCRYPT
 //   features open PATH    opens it and prints "opened", or the error's code and message
 #define EMDB_IMPLEMENTATION
 #include "emdb.hpp"
@@ -76,9 +77,19 @@ int main(int argc, char** argv) {
     if (what.empty()) {
         check_all(emdb::Emdb::builder(), false);
         check_all(emdb::Emdb::builder(), true);
+#if EMDB_ENCRYPT
+        check_all(emdb::Emdb::builder().encryption_passphrase("p"), true);
+#endif
         std::puts("ok");
         return 0;
     }
+#if EMDB_ENCRYPT
+    if (what == "encrypt") {
+        emdb::Emdb::builder().path(argv[2]).encryption_passphrase("p").build().value().insert("k", "v").value();
+        std::puts("ok");
+        return 0;
+    }
+#endif
     auto opened = emdb::Emdb::open(argv[2]);
     if (!opened) {
         std::printf("%s: %s\n", emdb::to_string(opened.error().code()), opened.error().message().c_str());
