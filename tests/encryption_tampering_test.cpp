@@ -1,6 +1,8 @@
 // What somebody may do to an encrypted file who has no key, but knows the format: every checksum is right again afterwards. Whatever
 // was done is refused as `encryption_error` or `corrupted`; no read and no opening returns anything else than what was written, and
 // nothing is cut off.
+//
+// EMDB_EVERY_BIT=1   flips every bit of all frames and of the header (one in five, and one in eight where the header is empty)
 
 #define EMDB_ENCRYPT 1
 #define EMDB_NESTED 1
@@ -11,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <span>
@@ -36,6 +39,11 @@ using emdb::detail::FrameView;
 
 constexpr Cipher ciphers[] = {Cipher::aes_256_gcm, Cipher::chacha20_poly1305};
 
+bool every_bit() {
+    const char* const asked = std::getenv("EMDB_EVERY_BIT");
+    return asked != nullptr && *asked == '1';
+}
+
 std::byte* bytes_at(std::string& bytes, std::uint64_t offset) { return reinterpret_cast<std::byte*>(bytes.data()) + offset; }
 const std::byte* bytes_at(const std::string& bytes, std::uint64_t offset) {
     return reinterpret_cast<const std::byte*>(bytes.data()) + offset;
@@ -57,10 +65,11 @@ public:
         std::uint64_t offset = emdb::detail::journal_start;
         while (offset < bytes_.size()) {  // members of batches, too
             FrameView frame;
-            REQUIRE(emdb::detail::parse_frame(bytes_at(bytes_, offset), bytes_at(bytes_, bytes_.size()), frame));
+            if (!emdb::detail::parse_frame(bytes_at(bytes_, offset), bytes_at(bytes_, bytes_.size()), frame)) break;
             frames_.push_back({offset, frame.size, frame.kind()});
             offset += frame.size;
         }
+        REQUIRE(bytes_.find_first_not_of('\0', offset) == std::string::npos);  // space that was prepared for more
     }
 
     const std::string& bytes() const noexcept { return bytes_; }
@@ -205,15 +214,15 @@ TEST_CASE("tampering: a flipped bit anywhere in any frame, its checksum recomput
         for (const StolenFile::Frame& frame : file.frames()) {
             INFO("frame at ", frame.offset, " of kind ", static_cast<int>(frame.kind));
             std::string bytes = file.bytes();
-            // The whole of each frame in turn; of all the bits one in five for each.
-            for (std::uint64_t bit = turn++ % 5; bit < frame.size * 8; bit += 5) {
+            const std::uint64_t step = every_bit() ? 1 : 5;
+            for (std::uint64_t bit = turn++ % step; bit < frame.size * 8; bit += step) {
                 const std::uint64_t byte = frame.offset + bit / 8;
                 const std::byte mask = std::byte{1} << (bit % 8);
                 *bytes_at(bytes, byte) ^= mask;
                 if (byte >= frame.offset + 4) file.repair(bytes, frame.offset);
                 // The last mark, damaged, is cut off as torn; it says nothing but that the rest is whole.
                 owner.check_refused(bytes, std::nullopt);
-                if (turn % 16 == 0 && bit % 40 < 5 && frame.end() != bytes.size()) check_database_refuses(path, bytes);
+                if (turn % 16 == 0 && bit % 40 < step && frame.end() != bytes.size()) check_database_refuses(path, bytes);
                 bytes.replace(frame.offset, frame.size, file.at(frame));
             }
             CHECK(bytes == file.bytes());
@@ -345,43 +354,38 @@ TEST_CASE("tampering: what was cut off, or written in a copy, is put back in its
 }
 
 TEST_CASE("tampering: a tail that was torn and cut off is put back") {
-    // Of the first session's frames some are lost with the power; what the second writes in their place is exchanged for them.
     for (const Cipher cipher : ciphers) {
         DatabaseSettings settings;
         settings.cipher = cipher;
-        auto disk = std::make_unique<SimulatedDisk>(DiskSettings{.write_back_one_in = 0});
+        SimulatedDisk disk(DiskSettings{.write_back_one_in = 0});
+        std::string torn_bytes;
+        const auto put = [](Emdb& db, const char* value) {
+            for (int i = 0; i < 9; ++i) db.insert(std::to_string(i), value).value();
+        };
         {
-            Emdb db = open_database(*disk, settings).value();
+            Emdb db = open_database(disk, settings).value();
             db.insert("flushed", "value").value();
             db.flush().value();
-            disk->cut_power();
+            db.insert("a", "four").value();  // with the mark before it, as long as the frame of the session that will begin here
+            put(db, "7 bytes");
+            torn_bytes = disk.bytes_of(database_path);
+            disk.cut_power();
         }
-        const DiskImage image = disk->crashed().everything_survived();
-        const auto run = [&](int records) {
-            disk = std::make_unique<SimulatedDisk>(image, DiskSettings{.seed = 7, .write_back_one_in = 0});
-            Emdb db = open_database(*disk, settings).value();
-            for (int i = 0; i < records; ++i) {
-                db.insert(std::to_string(i), "8 bytes").value();
-                db.flush().value();
-            }
-            db.close().value();
-            return StolenFile(disk->bytes_of(database_path));
-        };
-        const StolenFile torn = run(9);  // the same session as the next one: but that is torn, and another begins
-        disk = std::make_unique<SimulatedDisk>(image, DiskSettings{.seed = 8, .write_back_one_in = 0});
-        Emdb db = open_database(*disk, settings).value();
-        for (int i = 0; i < 9; ++i) {
-            db.insert(std::to_string(i), "bytes 8").value();
-            db.flush().value();
-        }
+        const StolenFile torn(torn_bytes);
+        SimulatedDisk rebooted(disk.crashed().nothing_survived(), DiskSettings{.seed = 8, .write_back_one_in = 0});
+        Emdb db = open_database(rebooted, settings).value();
+        put(db, "bytes 7");
         db.close().value();
-        const StolenFile file(disk->bytes_of(database_path));
+        const StolenFile file(rebooted.bytes_of(database_path));
         Owner owner(file, cipher);
-        REQUIRE(file.bytes().size() == torn.bytes().size());
-        for (const StolenFile::Frame& frame : torn.frames()) {
-            if (torn.at(frame) != file.at(frame)) owner.check_refused(file.with(frame.offset, torn.at(frame)));
+        for (const StolenFile::Frame& lost : torn.frames()) {
+            for (const StolenFile::Frame& frame : file.frames()) {
+                if (frame.offset == lost.offset && frame.size == lost.size && torn.at(lost) != file.at(frame)) {
+                    owner.check_refused(file.with(frame.offset, torn.at(lost)));
+                }
+            }
         }
-        CHECK(owner.checked() > 15);
+        CHECK(owner.checked() >= 9);
     }
 }
 
@@ -471,6 +475,7 @@ TEST_CASE("tampering: every bit of both copies of the header is refused, healed 
     for (std::size_t bit = 0; bit < emdb::detail::header_slot_size * 8; ++bit) {
         const std::size_t byte = bit / 8;
         const std::byte mask = std::byte{1} << (bit % 8);
+        if (byte >= 320 && bit % 8 != byte % 8 && !every_bit()) continue;
         const bool by_database = byte < 320 && byte % 4 == 0 && bit % 8 == byte / 4 % 8;
         CAPTURE(bit);
         std::string both = file.bytes();
@@ -510,8 +515,9 @@ TEST_CASE("tampering: a database that is open finds what is forged under it, and
         const std::string bytes = read_bytes(path);
         std::uint64_t offset = emdb::detail::journal_start;
         std::vector<FrameView> frames;
-        for (FrameView frame; emdb::detail::parse_frame(bytes_at(bytes, offset), bytes_at(bytes, bytes.size()), frame); offset += frame.size) {
+        for (FrameView frame; emdb::detail::parse_frame(bytes_at(bytes, offset), bytes_at(bytes, bytes.size()), frame);) {
             frames.push_back(frame);
+            offset += frame.size;
         }
         REQUIRE(frames.size() >= 3);
         const std::uint64_t one = static_cast<std::uint64_t>(frames[1].start - bytes_at(bytes, 0));

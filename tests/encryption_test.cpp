@@ -156,7 +156,9 @@ private:
         for (std::size_t i = 0; i < keys.size(); ++i) REQUIRE(values[i] == records.at(keys[i]));
         const std::string prefix = "group1.";
         std::vector<std::pair<std::string, std::string>> in_group;
-        std::copy_if(records.begin(), records.end(), std::back_inserter(in_group), [&](const auto& r) { return r.first.starts_with(prefix); });
+        for (const auto& record : records) {
+            if (record.first.starts_with(prefix)) in_group.push_back(record);
+        }
         const auto group = keyspace.group("group1").value();
         REQUIRE(group.size() == in_group.size());
         for (std::size_t i = 0; i < group.size(); ++i) REQUIRE(group[i].value == in_group[i].second);
