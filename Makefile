@@ -78,13 +78,19 @@ $(BUILD)/tests/flags: FORCE
 	@echo '$(CXX) $(FLAGS)' | cmp -s - $@ || echo '$(CXX) $(FLAGS)' > $@
 
 $(BUILD)/tests/%.o: tests/%.cpp $(BUILD)/tests/flags | deps emdb.hpp
-	$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
+	$(CXX) $(FLAGS) $(DEFINES) -MMD -MP -c $< -o $@
 
 $(BUILD)/tests/black_box: $(BLACK_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o) $(BUILD)/tests/implementation.o $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
 
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/tests/main.o
-	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
+	$(CXX) $(FLAGS) $^ $(LDFLAGS) $(LIBRARIES) -o $@
+
+# OpenSSL is what the ciphers are compared with, where this compiler finds it.
+OPENSSL = $(shell echo 'int main() { EVP_CIPHER_CTX_free(EVP_CIPHER_CTX_new()); }' | \
+    $(CXX) $(FLAGS) -include openssl/evp.h -x c++ - $(LDFLAGS) -lcrypto -o /dev/null 2>/dev/null && echo yes)
+$(BUILD)/tests/aead_test.o: DEFINES = $(if $(OPENSSL),-DTEST_WITH_OPENSSL=1)
+$(BUILD)/tests/aead_test: LIBRARIES = $(if $(OPENSSL),-lcrypto)
 
 -include $(wildcard $(BUILD)/tests/*.d)
 
