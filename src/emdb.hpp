@@ -20,6 +20,7 @@
 #include "base/options.hpp"
 #include "base/range.hpp"
 #include "base/ttl.hpp"
+#include "base/encryption_input.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/callbacks.hpp"
@@ -74,6 +75,8 @@
 #include "crypto/argon2_fill_x86.hpp"
 #include "crypto/argon2id.hpp"
 #endif
+#include "crypto/secret_vector.hpp"
+#include "crypto/plain_text.hpp"
 
 // os: files, mappings, locks, clock, entropy.
 #include "os/contract.hpp"
@@ -84,12 +87,15 @@
 // journal: the file, its frames, appending, syncing, recovery.
 #include "journal/header.hpp"
 #include "journal/frame.hpp"
+#include "journal/sealed_frame.hpp"
+#include "journal/sealer.hpp"
+#include "journal/key_block.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/journal_map.hpp"
 #include "journal/append_window.hpp"
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
-#include "journal/batch_buffer.hpp"
 
 // index: from hashes, and in key order, to offsets; read without locks.
 #include "index/thread_slot.hpp"
@@ -102,10 +108,12 @@
 #include "index/ordered_index.hpp"
 #include "index/ordered_shape.hpp"
 #include "index/ordered_sort.hpp"
+#include "index/offset_sort.hpp"
 
 // engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
 #include "engine/expiry_clock.hpp"
+#include "engine/keyspace_index.hpp"
 #include "engine/keyspace_state.hpp"
 #include "engine/lock_file.hpp"
 #include "engine/lock_inspection.hpp"
@@ -124,6 +132,12 @@
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
+#include "engine/encryption.hpp"
+#include "engine/rewrite.hpp"
+#include "engine/compaction.hpp"
+#include "engine/auto_compaction.hpp"
+#include "engine/backup.hpp"
+#include "engine/encryption_change.hpp"
 #include "engine/closing.hpp"
 
 // api: the public calls.
