@@ -14,8 +14,8 @@ namespace crypto_support {
 using Buffer = std::vector<std::byte>;
 using View = std::span<const std::byte>;
 
-/// The features that make a difference to the crypto layer, those of another processor at 0. Taking one group away after the other leads
-/// through its paths, from VAES and AVX-512 over AES-NI and AVX2 down to what every processor of this kind has.
+/// Hiding one group of features after the other leads through the paths of the crypto layer: VAES and AVX-512, AES-NI and AVX2 (or ARMv8's
+/// instructions), what every processor of this kind has, plain C++. A path that this processor lacks falls back to the one below it.
 enum class CryptoPath { portable, without_crypto, without_wide_registers, best };
 
 inline const char* name_of(CryptoPath path) {
