@@ -6,7 +6,7 @@ $(if $(CXX),,$(error there is no C++ compiler here: install one (on Debian: apt-
 endif
 PYTHON ?= python3
 STD ?= c++20
-CXXFLAGS ?= -O1 -g
+CXXFLAGS ?= -O1
 DIR ?= .
 
 FLAGS = -std=$(STD) -I. -Itests $(CPPFLAGS) $(CXXFLAGS) -Wall -Wextra -pthread
@@ -120,11 +120,11 @@ sanitize: export UBSAN_OPTIONS = print_stacktrace=1
 sanitize: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0
 sanitize: deps
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/address \
-	    CXXFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' || failed=--failed=build; \
+	    CXXFLAGS='-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' || failed=--failed=build; \
 	$(PYTHON) tests/run.py --title 'address and undefined behaviour' --timeout 1200 $$failed \
 	    $(TEST_PROGRAMS:$(BUILD)/%=build/address/%)
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/thread TESTS='$(THREAD_TESTS)' \
-	    CXXFLAGS='-O1 -g -fsanitize=thread' || failed=--failed=build; \
+	    CXXFLAGS='-O1 -g1 -fsanitize=thread' || failed=--failed=build; \
 	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title threads --timeout 1200 $$failed \
 	    $$($(MAKE) --no-print-directory -s BUILD=build/thread TESTS='$(THREAD_TESTS)' list-test-programs)
 
