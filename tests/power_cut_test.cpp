@@ -81,7 +81,7 @@ private:
             ++totals_.cuts_while_opening;
             return;
         }
-        if (disk_->power_is_on()) work(std::move(opened).value());
+        if (disk_->power_is_on() && check_backup(*disk_, settings_, backup_)) work(std::move(opened).value());
         disk_->cut_power();
     }
 
@@ -89,7 +89,7 @@ private:
         if (!take_stock(db)) return;
         std::uint64_t calls = random_.below(random_.coin() ? 60 : 8);
         for (;;) {
-            std::optional<Session> session(std::in_place, *disk_, std::move(db), model_, settings_, random_);
+            std::optional<Session> session(std::in_place, *disk_, std::move(db), model_, settings_, random_, &backup_);
             if (random_.one_in(4)) disk_->kill_process_at(disk_->operation_count() + 1 + random_.below(40));
             for (; calls > 0 && disk_->process_is_alive(); --calls) {
                 ++totals_.calls;
@@ -153,6 +153,8 @@ private:
                 emdb::Emdb db = expect(open_database(*disk_, settings_), "opening outcome " + std::to_string(i));
                 const Contents found = read_contents(db);
                 check(model_.allows(found), "outcome " + std::to_string(i) + " is no prefix:\n" + model_.explain(found));
+                BackupModel backup = backup_;
+                check_backup(*disk_, settings_, backup);
                 ++totals_.outcomes_enumerated;
             }
         }
@@ -166,6 +168,7 @@ private:
         choose_settings();
         emdb::Emdb db = expect(open_database(*disk_, settings_), "the last open");
         check(take_stock(db), "the power stays on");
+        check_backup(*disk_, settings_, backup_);
         Session session(*disk_, std::move(db), model_, settings_, random_);
         for (int i = 0; i < 5; ++i) check(session.step(), "the last session");
         check(session.close(), "the last close");
@@ -210,6 +213,7 @@ private:
     DatabaseSettings settings_;
     std::string description_;
     JournalModel model_;
+    BackupModel backup_;
     std::uint64_t machines_ = 0;
     std::unique_ptr<SimulatedDisk> disk_;
 };

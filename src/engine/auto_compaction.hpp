@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -89,16 +90,31 @@ private:
             }
             const std::uint64_t end = engine_.reference()->journal().completed();
             if (!is_due(engine_.dead_bytes(), end)) continue;
-            const auto compacted = engine_.compact();
+            const auto compacted = compact();
             const std::uint64_t now = engine_.reference()->journal().completed();
             if (compacted) {
                 next_look_.store(now + look_step_min, std::memory_order_relaxed);
-            } else if (compacted.error() != ErrorCode::stopped) {
-                // What stood in its way (a full disk, damage) will not be gone at once.
-                next_look_.store(now + (std::max)(limits_.min_dead_bytes, now / 8), std::memory_order_relaxed);
-                engine_.log(LogLevel::warning, "'" + engine_.path_ + "' could not be compacted: " + compacted.error().message());
+                continue;
             }
+            if (compacted.error() == ErrorCode::stopped) continue;
+            engine_.log(LogLevel::warning, "'" + engine_.path_ + "' could not be compacted: " + compacted.error().message());
+            // What stood in its way (a full disk, damage) will not be gone at once.
+            const std::lock_guard lock(mutex_);
+            next_look_.store(now + (std::max)(limits_.min_dead_bytes, now / 8), std::memory_order_relaxed);
+            due_ = false;
         }
+    }
+
+    Result<void> compact() {
+#if EMDB_EXCEPTIONS
+        try {
+            return engine_.compact();
+        } catch (const std::bad_alloc&) {
+            return Error(ErrorCode::io, "Out of memory.");
+        }
+#else
+        return engine_.compact();
+#endif
     }
 
     Engine& engine_;

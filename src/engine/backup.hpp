@@ -1,7 +1,9 @@
 #pragma once
 // The life of a backup: a rewrite, without an index, under the target's temporary name while everybody goes on -> all stripes for
-// the last frames: the moment that the backup shows -> synced and closed like any database -> renamed.
+// the last frames: the moment that the backup shows -> synced -> renamed -> closed like any database.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -19,12 +21,14 @@ namespace emdb::detail {
 class BackupTarget {
 public:
     BackupTarget(Environment& environment, const std::string& path, std::string absolute)
-        : files_(environment.files()), path_(path), absolute_(std::move(absolute)) {}
+        : environment_(environment), files_(environment.files()), path_(path), absolute_(std::move(absolute)) {}
 
+    /// `source` is null for a database in memory.
     Result<void> check(File* source, const std::string& source_name) {
-        for (const char* suffix : {"", ".meta", ".lock", ".tmp", ".compact"}) {
+        for (const char* suffix : {"", ".meta", ".lock", ".tmp", ".compact", ".old"}) {
             if (absolute_ == source_name + suffix) return refused("that is the database itself, or one of its own files");
         }
+        if (auto settled = files_.settle_rename(absolute_); !settled) return settled;
         auto status = files_.status(absolute_);
         if (!status) return std::move(status).error();
         if (status->kind == FileKind::absent) return {};
@@ -37,6 +41,10 @@ public:
         return lock_existing();
     }
 
+    /// The file that is replaced; null: none.
+    File* replaced() const noexcept { return replaced_.get(); }
+
+    /// For good.
     Result<void> put_in_place(const std::string& temporary) const {
         if (replaced_ != nullptr) {
             if (auto renamed = files_.rename_replacing(temporary, absolute_); !renamed) return renamed;
@@ -54,7 +62,10 @@ private:
         if (!file) return std::move(file).error();
         auto locked = (*file)->try_lock();
         if (!locked) return std::move(locked).error();
-        if (!*locked) {
+        const EngineOpening naming{environment_, path_, absolute_};
+        auto current = *locked ? naming.is_current(**file, absolute_) : Result<bool>(false);
+        if (!current) return std::move(current).error();
+        if (!*current) {
             return Error(ErrorCode::already_locked, "A backup can't replace '" + path_ + "', which somebody has open. Close it there, "
                          "or give another name.");
         }
@@ -71,6 +82,7 @@ private:
         return Error(ErrorCode::invalid_argument, "A backup can't be written to '" + path_ + "': " + why + ". Give another name.");
     }
 
+    Environment& environment_;
     FileSystem& files_;
     const std::string& path_;
     const std::string absolute_;
@@ -89,9 +101,14 @@ Result<void> Engine::backup_to(const std::string& target) {
     const EngineOpening naming{environment_, target, *absolute};
     TemporaryFile temporary(environment_.files(), naming.temporary_name());
     Rewrite rewrite(*this, Rewrite::Index::none);
-    auto copied = rewrite.run([&](Header& header) {
+    auto copied = rewrite.run([&](Header& header) -> Result<std::unique_ptr<File>> {
         auto file = naming.make_rewritten(header);
-        if (file) temporary.made();
+        if (!file) return file;
+        temporary.made();
+        // Nobody may read in the backup what they can't read in the database.
+        File* const like = place.replaced() != nullptr ? place.replaced() : in_memory_ ? nullptr : &source->file();
+        if (like == nullptr) return file;
+        if (auto kept = (*file)->take_permissions_of(*like); !kept) return std::move(kept).error();
         return file;
     });
     if (!copied) return copied;
@@ -99,9 +116,15 @@ Result<void> Engine::backup_to(const std::string& target) {
         const AllStripes lock(*this);
         if (auto finished = rewrite.finish(); !finished) return finished;
     }
-    if (auto closed = rewrite.target().generation().flusher().close(); !closed) return closed;
+    Flusher& flusher = rewrite.target().generation().flusher();
+    if (auto flushed = flusher.flush(true); !flushed) return flushed;
+    // A directory that can't be synced is better found out before the rename.
+    if (auto synced = environment_.files().sync_directory_of(*absolute); !synced) return synced;
     if (auto placed = place.put_in_place(temporary.name()); !placed) return placed;
     temporary.keep();
+    // Whoever opens a database that was not closed makes its name durable first, so this comes last. Not worth an error: it saves
+    // that opening some time, no more.
+    (void)flusher.close();
     return {};
 }
 

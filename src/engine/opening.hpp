@@ -38,6 +38,7 @@ struct EngineOpening {
 
     Result<OpenedFile> open_or_create() const {
         for (int attempt = 0; attempt < 100; ++attempt) {
+            if (auto settled = files().settle_rename(name); !settled) return std::move(settled).error();
             auto status = files().status(name);
             if (!status) return std::move(status).error();
             auto opened = status->kind == FileKind::absent ? create_new() : open_existing();

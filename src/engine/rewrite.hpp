@@ -17,6 +17,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -50,6 +52,7 @@ public:
             if (auto copied = copy_live(*keyspace); !copied) return copied;
         }
         keyspaces_.clear();
+        std::vector<std::uint64_t>().swap(new_offsets_);
         return catch_up();
     }
 
@@ -150,7 +153,7 @@ private:
             if (auto added = add(frame); !added) return added;
         }
         if (auto written = write_batch(); !written) return written;
-        return order(keyspace.id);
+        return order(keyspace.id, new_offsets_);
     }
 
     Result<void> collect(const KeyspaceIndex& index, std::vector<std::uint64_t>& offsets) const {
@@ -189,10 +192,10 @@ private:
         return {};
     }
 
-    // New offsets are in key order, if the old ones were.
-    Result<void> order(std::uint32_t keyspace_id) {
+    // Gives a copied keyspace its ordered index: from now on records are put into that, too.
+    Result<void> order(std::uint32_t keyspace_id, std::span<const std::uint64_t> in_key_order) {
         if (!indexed_ || !source_.options_.range_scans) return {};
-        return target_->order_as(*indexed_->keyspace(keyspace_id), new_offsets_);
+        return target_->order_as(*indexed_->keyspace(keyspace_id), in_key_order);
     }
 
     // Everything that has been completed, until so little is left that writers may wait for it. Synced as it goes, so that little
@@ -210,7 +213,6 @@ private:
 
     // Members of batches lie behind their batch's frame like any others: what counts is that none is left out at the end.
     Result<void> copy_frames(std::uint64_t end) {
-        new_offsets_.clear();
         while (copied_ < end) {
             FrameView frame;
             if (!source_journal().read(copied_, true, frame)) return source_.damaged_error(copied_);
@@ -231,7 +233,7 @@ private:
         }
         if (auto written = write_batch(); !written) return written;
         if (auto appended = append_alone(content_of(frame)); !appended) return appended;
-        return frame.kind() == FrameKind::namespace_create ? order(frame.namespace_id) : Result<void>();
+        return frame.kind() == FrameKind::namespace_create ? order(frame.namespace_id, {}) : Result<void>();
     }
 
     static FrameContent content_of(const FrameView& frame) noexcept {
@@ -279,7 +281,7 @@ private:
 
     Result<void> apply(std::uint64_t offset, const FrameView& frame) {
         if (!indexed_) return {};
-        if (frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
+        if (!keyspaces_.empty() && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
         return indexed_->apply(offset, frame);
     }
 
@@ -291,7 +293,7 @@ private:
     std::unique_ptr<Engine> target_;
     std::optional<IndexBuilder> indexed_;
     std::optional<BatchBuffer> batch_;
-    std::vector<std::uint64_t> new_offsets_;
+    std::vector<std::uint64_t> new_offsets_;  ///< of the keyspace that is being copied
 };
 
 }  // namespace emdb::detail

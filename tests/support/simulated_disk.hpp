@@ -19,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -101,6 +102,11 @@ public:
     void stop_failing() noexcept { machine_.fault.reset(); }
     std::uint64_t faults_injected() const noexcept { return machine_.faults_injected; }
     void set_capacity(std::uint64_t bytes) noexcept { machine_.settings.capacity = bytes; }
+
+    // In the middle of a call ----------------------------------------------------------------------------------------------
+
+    /// f(name) is called before each sync of a file, and may use the database: what another thread might do at that moment.
+    void before_sync(std::function<void(const std::string& name)> f) { machine_.before_sync = std::move(f); }
 
     // Looking at it -------------------------------------------------------------------------------------------------------
 
