@@ -117,7 +117,7 @@ private:
             auto reopened = open_database(*disk_, settings_);
             if (!disk_->power_is_on()) return;
             db = expect(std::move(reopened), "reopening after a close or kill");
-            if (!take_stock(db, returned)) return;
+            if (!take_stock(db, returned) || !check_backup(*disk_, settings_, backup_)) return;
         }
     }
 
