@@ -149,6 +149,8 @@ public:
     /// The model's position when the last call returned: what must be there although the process is killed.
     std::uint64_t returned_position() const noexcept { return returned_position_; }
 
+    emdb::Emdb& database() noexcept { return db_; }
+
     bool random_call() {
         const std::uint64_t dice = random_.below(100);
         if (dice < 91) return write(dice);

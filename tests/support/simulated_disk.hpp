@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -89,6 +90,8 @@ public:
         machine_.cut_at = operation;
         machine_.cut_kills = true;
     }
+    /// Neither the power nor the process goes any more of itself.
+    void stop_cutting() noexcept { cut_power_at(std::numeric_limits<std::uint64_t>::max()); }
     bool process_is_alive() const noexcept { return machine_.process->alive; }
     void start_process() { machine_.process = std::make_shared<Process>(); }
 
