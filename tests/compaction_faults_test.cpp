@@ -67,7 +67,7 @@ TEST_CASE("compaction: the power goes at every operation of it, writers being at
             CAPTURE(backend.name);
             CAPTURE(settings.range_scans);
             const std::uint64_t operations = cut_everywhere(
-                backend.keeps_allocation, 512, [&](SimulatedDisk& disk, JournalModel& model, std::uint64_t operation) {
+                backend.keeps_allocation, 96, [&](SimulatedDisk& disk, JournalModel& model, std::uint64_t operation) {
                     SeededRandom random(5);
                     const auto session = prepare(disk, model, settings, random);
                     disk.cut_power_at(disk.operation_count() + operation);
@@ -410,7 +410,7 @@ TEST_CASE("backup: the power goes, or the process is killed, at every operation;
                     disk.cut_power();
                     session.reset();
                     CHECK(disk.violations().empty());
-                    for_each_outcome(disk.crashed(), 64, outcomes, [&](const DiskImage& image) {
+                    for_each_outcome(disk.crashed(), 24, outcomes, [&](const DiskImage& image) {
                         SimulatedDisk rebooted(image, quiet(operation, backend.keeps_allocation));
                         BackupModel after = backup;
                         REQUIRE(check_backup(rebooted, backend.settings(), after));

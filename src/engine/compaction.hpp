@@ -162,6 +162,7 @@ Result<void> Engine::compact() {
             return placed;
         }
     }
+    note_compaction();
     pins_->reclaim_all();
     const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
     log(LogLevel::info, "Compacted '" + path_ + "' from " + std::to_string(old_size) + " to " + std::to_string(new_size) +

@@ -332,6 +332,7 @@ private:
     void stop_auto_compaction();
     void forget_auto_compaction();
     void note_write() noexcept;
+    void note_compaction() noexcept;
     std::uint64_t dead_bytes() const noexcept;
 
     // Thread identity for telling a transaction's own closure from other threads.
