@@ -60,7 +60,7 @@ public:
         threads.emplace_back([this] { change_namespaces(); });
         for (int i = 0; i < compactions; ++i) {
             const std::uint64_t before = writes_;
-            while (writes_ < before + 200) std::this_thread::yield();
+            while (writes_ < before + 80) std::this_thread::yield();
             compact();
         }
         stop_ = true;

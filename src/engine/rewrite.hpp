@@ -5,7 +5,8 @@
 //   1. begin       with all stripes held for a moment: what is in the journal is in the index from now on. `copied_` is its end.
 //   2. copy_live   the records that the index has below copied_, in key order where there is one (scans become sequential), else
 //                  in journal order. What is changed meanwhile has a frame above copied_, and is left to the next step.
-//   3. catch_up    frames that were written since, removals included, in rounds that get shorter.
+//   3. catch_up    frames that were written since, removals included, in rounds that get shorter; writers that are too fast for
+//                  that are slowed down.
 //   4. finish      with all stripes held: the last frames. Now both files say the same.
 //
 // Frames are encoded anew, because their checksums depend on file and place. Expired records are left out. A record that is damaged
@@ -86,7 +87,7 @@ private:
     static constexpr std::uint64_t batch_size = std::uint64_t{1} << 20;
     static constexpr std::uint64_t large_value = std::uint64_t{256} << 10;
     static constexpr std::uint64_t little = std::uint64_t{512} << 10;
-    static constexpr int rounds_max = 20;
+    static constexpr std::uint64_t slice = std::uint64_t{1} << 20;
 
     const Journal& source_journal() const noexcept { return from_->journal(); }
     Journal& target_journal() noexcept { return target_->journal(); }
@@ -198,20 +199,36 @@ private:
         return target_->order_as(*indexed_->keyspace(keyspace_id), in_key_order);
     }
 
+    std::uint64_t left() const noexcept { return source_journal().completed() - copied_; }
+
     // Everything that has been completed, until so little is left that writers may wait for it. Synced as it goes, so that little
     // is left to sync, too.
     Result<void> catch_up() {
-        for (int round = 0; round < rounds_max; ++round) {
-            const std::uint64_t end = source_journal().completed();
-            const bool last = end - copied_ <= little;
-            if (auto copied = copy_frames(end); !copied) return copied;
+        for (std::uint64_t before = UINT64_MAX, now = left(); now <= little || now <= before / 2; before = now, now = left()) {
+            if (auto copied = copy_frames(copied_ + now); !copied) return copied;
             if (auto flushed = flush(); !flushed) return flushed;
-            if (last) return {};
+            if (now <= little) return {};
+        }
+        if (auto copied = slow_writers_down(); !copied) return copied;
+        if (auto flushed = flush(); !flushed) return flushed;
+        return slow_writers_down();  // what they wrote during the sync
+    }
+
+    // Against writers that are faster than the copy, rounds never get shorter. So they are held every now and then, for the few
+    // milliseconds of one slice, and get less time in between as long as that does not help much.
+    Result<void> slow_writers_down() {
+        std::uint64_t freely = slice;
+        for (std::uint64_t before = UINT64_MAX, now = left(); now > little; before = now, now = left()) {
+            if (now + slice / 2 > before) freely = (std::max)(freely / 2, slice / 64);
+            if (auto copied = copy_frames(copied_ + (std::min)(now, freely)); !copied) return copied;
+            const Engine::AllStripes lock(source_);
+            if (auto copied = copy_frames(copied_ + (std::min)(left(), slice)); !copied) return copied;
         }
         return {};
     }
 
-    // Members of batches lie behind their batch's frame like any others: what counts is that none is left out at the end.
+    // The frames that start below `end`. Members of batches lie behind their batch's frame like any others: what counts is that none
+    // is left out at the end.
     Result<void> copy_frames(std::uint64_t end) {
         while (copied_ < end) {
             FrameView frame;
