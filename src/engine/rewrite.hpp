@@ -52,7 +52,7 @@ public:
         for (const auto& keyspace : keyspaces_) {
             if (auto copied = copy_live(*keyspace); !copied) return copied;
         }
-        keyspaces_.clear();
+        all_copied_ = true;
         std::vector<std::uint64_t>().swap(new_offsets_);
         return catch_up();
     }
@@ -215,16 +215,36 @@ private:
     }
 
     // Against writers that are faster than the copy, rounds never get shorter. So they are held every now and then, for the few
-    // milliseconds of one slice, and get less time in between as long as that does not help much.
+    // milliseconds of one slice. As long as that does not help much, they are held for longer and get less time in between.
     Result<void> slow_writers_down() {
         std::uint64_t freely = slice;
+        std::uint64_t held = slice;
         for (std::uint64_t before = UINT64_MAX, now = left(); now > little; before = now, now = left()) {
-            if (now + slice / 2 > before) freely = (std::max)(freely / 2, slice / 64);
+            if (now + slice / 2 > before) {
+                freely = (std::max)(freely / 2, slice / 64);
+                held *= 2;
+            }
             if (auto copied = copy_frames(copied_ + (std::min)(now, freely)); !copied) return copied;
             const Engine::AllStripes lock(source_);
-            if (auto copied = copy_frames(copied_ + (std::min)(left(), slice)); !copied) return copied;
+            if (auto copied = copy_frames(copied_ + (std::min)(left(), held)); !copied) return copied;
         }
         return {};
+    }
+
+    // Whether the key has been put again since: then that frame comes, too, and this one need not. The other way round nothing is
+    // certain: what a writer has appended it may not have put into the index yet.
+    bool is_superseded(const FrameView& frame) {
+        if (frame.namespace_id != last_id_) {
+            const auto found = std::find_if(keyspaces_.begin(), keyspaces_.end(),
+                                            [&](const auto& keyspace) { return keyspace->id == frame.namespace_id; });
+            last_id_ = frame.namespace_id;
+            last_ = found == keyspaces_.end() ? nullptr : found->get();
+        }
+        if (last_ == nullptr) return false;
+        const Pins::Pin pin(*source_.pins_);
+        const std::uint64_t latest = last_->index().hash.find(source_.hash_of(frame.key));
+        FrameView other;
+        return latest > copied_ && source_journal().read(latest, false, other) && other.key == frame.key;
     }
 
     // The frames that start below `end`. Members of batches lie behind their batch's frame like any others: what counts is that none
@@ -245,7 +265,7 @@ private:
             case FrameKind::sync_mark:
             case FrameKind::close_mark: return {};
             case FrameKind::put:
-            case FrameKind::remove: return add(frame);
+            case FrameKind::remove: return is_superseded(frame) ? Result<void>() : add(frame);
             default: break;
         }
         if (auto written = write_batch(); !written) return written;
@@ -298,7 +318,7 @@ private:
 
     Result<void> apply(std::uint64_t offset, const FrameView& frame) {
         if (!indexed_) return {};
-        if (!keyspaces_.empty() && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
+        if (!all_copied_ && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
         return indexed_->apply(offset, frame);
     }
 
@@ -311,6 +331,9 @@ private:
     std::optional<IndexBuilder> indexed_;
     std::optional<BatchBuffer> batch_;
     std::vector<std::uint64_t> new_offsets_;  ///< of the keyspace that is being copied
+    bool all_copied_ = false;                 ///< what is left is catching up
+    std::uint32_t last_id_ = 0;
+    const KeyspaceState* last_ = source_.default_keyspace_.get();  ///< what has last_id_; null: it did not exist at the beginning
 };
 
 }  // namespace emdb::detail
