@@ -28,7 +28,8 @@ public:
         for (const char* suffix : {"", ".meta", ".lock", ".tmp", ".compact", ".old"}) {
             if (absolute_ == source_name + suffix) return refused("that is the database itself, or one of its own files");
         }
-        if (auto settled = files_.settle_rename(absolute_); !settled) return settled;
+        const EngineOpening naming{environment_, path_, absolute_};
+        if (auto put_back = naming.put_back_moved_aside(); !put_back) return put_back;
         auto status = files_.status(absolute_);
         if (!status) return std::move(status).error();
         if (status->kind == FileKind::absent) return {};

@@ -143,11 +143,11 @@ public:
     virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
     /// An absent file is FileKind::absent, not an error. Follows symbolic links.
     virtual Result<FileStatus> status(const std::string& path) = 0;
-    /// Gives `from` the name `to`, replacing what has it: atomically, or else so that settle_rename() sets it right.
+    /// Gives `from` the name `to`, replacing what has it: atomically, or by way of aside_name(to).
     virtual Result<void> rename_replacing(const std::string& from, const std::string& to) = 0;
-    /// Puts back what a rename_replacing() that was cut off has moved aside, if nothing has the name `to`; or removes it, if it is
-    /// not needed any more. By whoever is about to open `to`, before concluding that there is none.
-    virtual Result<void> settle_rename(const std::string&) { return {}; }
+    /// Where rename_replacing() moves what it can't replace; empty: never anywhere. If it is cut off in between, nothing has the name
+    /// `to`; when it is over, what was moved may still be there.
+    virtual std::string aside_name(const std::string&) { return {}; }
     /// Atomically gives `from` the name `to` if nothing has it; false: something has.
     virtual Result<bool> rename_if_absent(const std::string& from, const std::string& to) = 0;
     /// Removing an absent file is no error.
