@@ -20,9 +20,11 @@
 #include "base/options.hpp"
 #include "base/range.hpp"
 #include "base/ttl.hpp"
+#include "base/encryption_input.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/callbacks.hpp"
+#include "base/inspection.hpp"
 #include "api/path.hpp"
 #include "api/value_ref.hpp"
 #include "api/iterators.hpp"
@@ -48,7 +50,35 @@
 #include "checks/wide_registers.hpp"
 #include "checks/crc32c.hpp"
 #include "checks/frame_sum.hpp"
+#include "checks/crc32c_ranges.hpp"
 #include "checks/siphash.hpp"
+
+// crypto: the primitives of encryption at rest.
+#if EMDB_ENCRYPT
+#include "crypto/targets.hpp"
+#include "crypto/wipe.hpp"
+#include "crypto/secret_memory.hpp"
+#include "crypto/blake2b.hpp"
+#include "crypto/aead_call.hpp"
+#include "crypto/aes_portable.hpp"
+#include "crypto/ghash_portable.hpp"
+#include "crypto/aes_gcm_portable.hpp"
+#include "crypto/aes_gcm_key.hpp"
+#include "crypto/aes_gcm_x86.hpp"
+#include "crypto/aes_gcm_vaes.hpp"
+#include "crypto/aes_gcm_arm.hpp"
+#include "crypto/chacha20.hpp"
+#include "crypto/chacha20_x86.hpp"
+#include "crypto/poly1305.hpp"
+#include "crypto/poly1305_x86.hpp"
+#include "crypto/chacha20_poly1305.hpp"
+#include "crypto/aead.hpp"
+#include "crypto/argon2_fill.hpp"
+#include "crypto/argon2_fill_x86.hpp"
+#include "crypto/argon2id.hpp"
+#endif
+#include "crypto/secret_vector.hpp"
+#include "crypto/plain_text.hpp"
 
 // os: files, mappings, locks, clock, entropy.
 #include "os/contract.hpp"
@@ -59,12 +89,20 @@
 // journal: the file, its frames, appending, syncing, recovery.
 #include "journal/header.hpp"
 #include "journal/frame.hpp"
+#include "journal/sealed_frame.hpp"
+#include "journal/sealer.hpp"
+#include "journal/key_block.hpp"
+#include "journal/batch_buffer.hpp"
+#include "journal/frame_rules.hpp"
 #include "journal/journal_map.hpp"
 #include "journal/append_window.hpp"
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
-#include "journal/batch_buffer.hpp"
+#include "journal/survey.hpp"
+#include "journal/contents.hpp"
+#include "journal/seed_search.hpp"
+#include "journal/new_journal.hpp"
 
 // index: from hashes, and in key order, to offsets; read without locks.
 #include "index/thread_slot.hpp"
@@ -101,17 +139,37 @@
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
+#include "engine/encryption.hpp"
 #include "engine/rewrite.hpp"
 #include "engine/compaction.hpp"
 #include "engine/auto_compaction.hpp"
 #include "engine/backup.hpp"
+#include "engine/encryption_change.hpp"
 #include "engine/closing.hpp"
+#include "engine/inspected_file.hpp"
+#include "engine/verification.hpp"
+#include "engine/salvage.hpp"
 
 // api: the public calls.
 #include "api/keyspace_calls.hpp"
 #include "api/emdb_calls.hpp"
 #include "api/focus_calls.hpp"
 
+#undef EMDB_AES_ARM_INLINE
+#undef EMDB_AES_ARM_TARGET
+#undef EMDB_AES_NI_INLINE
+#undef EMDB_AES_NI_TARGET
+#undef EMDB_AVX2_INLINE
+#undef EMDB_AVX2_TARGET
+#undef EMDB_AVX512_INLINE
+#undef EMDB_AVX512_TARGET
+#undef EMDB_CHACHA20_ROWS
+#undef EMDB_CRYPTO_ARM64
+#undef EMDB_CRYPTO_X86
+#undef EMDB_SECRET_PAGES
+#undef EMDB_UNROLL
+#undef EMDB_VAES_INLINE
+#undef EMDB_VAES_TARGET
 #undef EMDB_WIDE_REGISTERS
 #undef EMDB_WIDE_TARGET
 #endif  // EMDB_IMPLEMENTATION

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "api/path.hpp"
@@ -52,6 +54,15 @@ public:
     EmdbBuilder& default_ttl(std::chrono::duration<Rep, Period> duration) {
         return default_ttl(detail::saturating_milliseconds(duration));
     }
+#endif
+#if EMDB_ENCRYPT
+    /// Encrypts a new database, and opens an encrypted one, with a key of 32 random bytes, or with a passphrase (see EncryptionInput). Both
+    /// given, or an empty passphrase: `invalid_config`. A file that is not encrypted: `not_encrypted`; the wrong one:
+    /// `encryption_key_mismatch`; none for an encrypted file: `key_required`.
+    EmdbBuilder& encryption_key(std::span<const std::byte, 32> key);
+    EmdbBuilder& encryption_passphrase(std::string_view passphrase);
+    /// For new databases; AES-256-GCM unless called. An existing file's own must be the same (`invalid_config`).
+    EmdbBuilder& cipher(Cipher cipher);
 #endif
     EmdbBuilder& flush_policy(FlushPolicy policy);
     /// Keeps an index in key order besides, for `range` and its kin: about 25 bytes of memory a key, and writes that add or

@@ -14,8 +14,31 @@
 #include "engine/engine.hpp"
 #include "engine/lock_inspection.hpp"
 #include "engine/opening.hpp"
+#include "engine/salvage.hpp"
+#include "engine/verification.hpp"
 
 namespace emdb {
+
+#if EMDB_ENCRYPT
+
+// EncryptionInput
+
+EncryptionInput::EncryptionInput(bool is_key, std::string_view secret) : is_key_(is_key), secret_(secret) {}
+EncryptionInput EncryptionInput::key(std::span<const std::byte, 32> key) {
+    return {true, std::string_view(reinterpret_cast<const char*>(key.data()), key.size())};
+}
+EncryptionInput EncryptionInput::passphrase(std::string_view passphrase) { return {false, passphrase}; }
+EncryptionInput::EncryptionInput(const EncryptionInput& other) = default;
+EncryptionInput& EncryptionInput::operator=(const EncryptionInput& other) {
+    if (this == &other) return *this;
+    detail::wipe(secret_.data(), secret_.capacity());
+    is_key_ = other.is_key_;
+    secret_ = other.secret_;
+    return *this;
+}
+EncryptionInput::~EncryptionInput() { detail::wipe(secret_.data(), secret_.capacity()); }
+
+#endif
 
 // EmdbBuilder
 
@@ -33,6 +56,20 @@ EmdbBuilder& EmdbBuilder::database_name(std::string name) { return options_->dat
 EmdbBuilder& EmdbBuilder::data_root(Path directory) { return options_->data_root = directory.utf8(), *this; }
 #if EMDB_TTL
 EmdbBuilder& EmdbBuilder::default_ttl(std::chrono::milliseconds duration) { return options_->default_ttl = duration, *this; }
+#endif
+#if EMDB_ENCRYPT
+EmdbBuilder& EmdbBuilder::encryption_key(std::span<const std::byte, 32> key) {
+    options_->encryption_key = EncryptionInput::key(key);
+    return *this;
+}
+EmdbBuilder& EmdbBuilder::encryption_passphrase(std::string_view passphrase) {
+    options_->encryption_passphrase = EncryptionInput::passphrase(passphrase);
+    return *this;
+}
+EmdbBuilder& EmdbBuilder::cipher(Cipher cipher) {
+    options_->cipher = cipher;
+    return *this;
+}
 #endif
 EmdbBuilder& EmdbBuilder::enable_range_scans(bool on) { return options_->range_scans = on, *this; }
 EmdbBuilder& EmdbBuilder::flush_policy(FlushPolicy policy) { return options_->flush_policy = policy, *this; }
@@ -92,6 +129,32 @@ Result<std::optional<LockHolder>> Emdb::lock_holder(Path path) {
     return detail::find_lock_holder(detail::native_environment(), path.utf8());
 }
 
+#if EMDB_ENCRYPT
+Result<void> Emdb::enable_encryption(Path path, EncryptionInput target, Cipher cipher, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).enable(target, cipher);
+}
+
+Result<void> Emdb::disable_encryption(Path path, EncryptionInput current, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).disable(current);
+}
+
+Result<void> Emdb::rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).rotate(current, next);
+}
+
+Result<void> Emdb::change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).change_passphrase(current, next);
+}
+#endif
+
 Result<void> Emdb::break_lock(Path path) { return detail::break_lock(detail::native_environment(), path.utf8()); }
+
+Result<VerifyReport> Emdb::verify(Path path, VerifyOptions options) {
+    return detail::verify_database(detail::native_environment(), path.utf8(), options);
+}
+
+Result<SalvageReport> Emdb::salvage(Path from, Path to, SalvageOptions options) {
+    return detail::salvage_database(detail::native_environment(), from.utf8(), to.utf8(), options);
+}
 
 }  // namespace emdb

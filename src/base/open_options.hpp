@@ -8,6 +8,7 @@
 
 #include "base/config.hpp"
 #include "base/callbacks.hpp"
+#include "base/encryption_input.hpp"
 #include "base/options.hpp"
 
 namespace emdb::detail {
@@ -34,6 +35,11 @@ struct OpenOptions {
 #endif
     LogCallback on_log;
     Clock clock;
+#if EMDB_ENCRYPT
+    std::optional<EncryptionInput> encryption_key;
+    std::optional<EncryptionInput> encryption_passphrase;
+    std::optional<Cipher> cipher;
+#endif
     Environment* environment = nullptr;  ///< null: the operating system's
 };
 

@@ -20,15 +20,15 @@ namespace emdb::detail {
 /// What a backup may be written over: nothing, an empty file, or a database that nobody has open, which stays locked meanwhile.
 class BackupTarget {
 public:
-    BackupTarget(Environment& environment, const std::string& path, std::string absolute)
-        : environment_(environment), files_(environment.files()), path_(path), absolute_(std::move(absolute)) {}
+    BackupTarget(Environment& environment, const OpenOptions& options, const std::string& path, std::string absolute)
+        : environment_(environment), options_(options), files_(environment.files()), path_(path), absolute_(std::move(absolute)) {}
 
     /// `source` is null for a database in memory.
     Result<void> check(File* source, const std::string& source_name) {
         for (const char* suffix : {"", ".meta", ".lock", ".tmp", ".compact", ".old"}) {
             if (absolute_ == source_name + suffix) return refused("that is the database itself, or one of its own files");
         }
-        const EngineOpening naming{environment_, path_, absolute_};
+        const EngineOpening naming{environment_, options_, path_, absolute_};
         if (auto put_back = naming.put_back_moved_aside(); !put_back) return put_back;
         auto status = files_.status(absolute_);
         if (!status) return std::move(status).error();
@@ -63,7 +63,7 @@ private:
         if (!file) return std::move(file).error();
         auto locked = (*file)->try_lock();
         if (!locked) return std::move(locked).error();
-        const EngineOpening naming{environment_, path_, absolute_};
+        const EngineOpening naming{environment_, options_, path_, absolute_};
         auto current = *locked ? naming.is_current(**file, absolute_) : Result<bool>(false);
         if (!current) return std::move(current).error();
         if (!*current) {
@@ -84,6 +84,7 @@ private:
     }
 
     Environment& environment_;
+    const OpenOptions& options_;
     FileSystem& files_;
     const std::string& path_;
     const std::string absolute_;
@@ -96,21 +97,21 @@ Result<void> Engine::backup_to(const std::string& target) {
     if (!usable(*default_keyspace_)) return stopped_error();
     auto absolute = environment_.files().absolute(target);
     if (!absolute) return std::move(absolute).error();
-    BackupTarget place(environment_, target, *absolute);
+    BackupTarget place(environment_, options_, target, *absolute);
     const GenerationRef source = reference();
     if (auto fit = place.check(in_memory_ ? nullptr : &source->file(), absolute_path_); !fit) return fit;
-    const EngineOpening naming{environment_, target, *absolute};
+    const EngineOpening naming{environment_, options_, target, *absolute};
     TemporaryFile temporary(environment_.files(), naming.temporary_name());
     Rewrite rewrite(*this, Rewrite::Index::none);
-    auto copied = rewrite.run([&](Header& header) -> Result<std::unique_ptr<File>> {
-        auto file = naming.make_rewritten(header);
-        if (!file) return file;
+    auto copied = rewrite.run([&](const OpenedFile& fresh) -> Result<OpenedFile> {
+        auto made = naming.make_rewritten(fresh);
+        if (!made) return made;
         temporary.made();
         // Nobody may read in the backup what they can't read in the database.
         File* const like = place.replaced() != nullptr ? place.replaced() : in_memory_ ? nullptr : &source->file();
-        if (like == nullptr) return file;
-        if (auto kept = (*file)->take_permissions_of(*like); !kept) return std::move(kept).error();
-        return file;
+        if (like == nullptr) return made;
+        if (auto kept = made->file->take_permissions_of(*like); !kept) return std::move(kept).error();
+        return made;
     });
     if (!copied) return copied;
     {

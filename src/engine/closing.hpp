@@ -25,7 +25,7 @@ Result<void> Engine::close() {
     const std::lock_guard maintenance(maintenance_);
     const AllStripes lock(*this);
     if (state_.load(std::memory_order_relaxed) == State::closed) return {};
-    auto flushed = in_memory_ ? Result<void>() : generation().flusher().close();
+    auto flushed = in_memory_ ? Result<void>() : close_journal();
     state_.store(State::closed, std::memory_order_release);
     if (in_memory_) return flushed;
     if (auto removed = environment_.files().remove(lock_file_path(absolute_path_)); !removed) {
@@ -33,6 +33,15 @@ Result<void> Engine::close() {
     }
     generation().close_file();
     return flushed;
+}
+
+Result<void> Engine::close_journal() {
+    Flusher& flusher = generation().flusher();
+    // The close mark is sealed like any frame.
+    if (wants_session() && !journal().poisoned() && !flusher.closes_without_mark()) {
+        if (auto begun = begin_session(); !begun) return begun;
+    }
+    return flusher.close();
 }
 
 Engine::~Engine() {
@@ -79,6 +88,7 @@ Result<EmdbStats> Engine::stats() const {
     stats.preallocated_bytes = journal.allocated() - stats.file_size_bytes;
     stats.dead_bytes = dead_of(stats.file_size_bytes, frame_bytes);
     stats.range_scans_enabled = options_.range_scans;
+    stats.encrypted = journal.seals();
     const std::lock_guard lock(registry_);
     stats.namespace_count = namespaces_.size();
     const Pins::Pin pin(*pins_);

@@ -109,17 +109,27 @@ private:
 };
 
 // A locked file with this header under the name of a compaction.
-Result<std::unique_ptr<File>> EngineOpening::make_rewritten(Header& header) const {
+Result<OpenedFile> EngineOpening::make_rewritten(const OpenedFile& fresh) const {
     for (int attempt = 0; attempt < 100; ++attempt) {
-        auto made = make_temporary(header);
+        OpenedFile copy;
+        copy.header = fresh.header;
+#if EMDB_ENCRYPT
+        copy.data_key = fresh.data_key;
+#endif
+        auto made = make_temporary(std::move(copy));
         if (!made && made.error() == ErrorCode::already_locked) break;
         if (!made) return std::move(made).error();
-        if (*made) return std::move((*made)->file);
+        if (*made) return std::move(**made);
     }
     return Error(ErrorCode::already_locked, "'" + temporary_name() + "' is in use by somebody else. Try again later.");
 }
 
 Result<void> Engine::compact() {
+    return compact_into([](OpenedFile&) { return Result<void>(); });
+}
+
+// prepare(fresh) may give the new file another key.
+Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare) {
     if (auto allowed = refuse_write(); !allowed) return allowed;
     const auto begun = std::chrono::steady_clock::now();
     std::uint64_t old_size = 0;
@@ -130,17 +140,23 @@ Result<void> Engine::compact() {
             const auto lock = lock_all(nullptr);
             if (!lock) return lock.error();
         }
-        const EngineOpening naming{environment_, path_, absolute_path_, ".compact"};
+        const EngineOpening naming{environment_, options_, path_, absolute_path_, ".compact"};
         TemporaryFile temporary(environment_.files(), naming.temporary_name());
         const GenerationRef old = reference();
         Rewrite rewrite(*this, Rewrite::Index::built);
-        auto copied = rewrite.run([&](Header& header) -> Result<std::unique_ptr<File>> {
-            if (in_memory_) return make_memory_database(header);
-            auto file = naming.make_rewritten(header);
-            if (!file) return file;
+        auto copied = rewrite.run([&](OpenedFile fresh) -> Result<OpenedFile> {
+            if (auto prepared = prepare(fresh); !prepared) return std::move(prepared).error();
+            if (in_memory_) {
+                auto file = make_memory_database(fresh.header);
+                if (!file) return std::move(file).error();
+                fresh.file = std::move(*file);
+                return fresh;
+            }
+            auto made = naming.make_rewritten(fresh);
+            if (!made) return made;
             temporary.made();
-            if (auto kept = (*file)->take_permissions_of(old->file()); !kept) return std::move(kept).error();
-            return file;
+            if (auto kept = made->file->take_permissions_of(old->file()); !kept) return std::move(kept).error();
+            return made;
         });
         if (!copied) return copied;
         if (!in_memory_) {
@@ -189,7 +205,7 @@ private:
 // appended to a file that may not have the name after a power cut: so whatever goes wrong there, an exception included, poisons.
 Result<void> Engine::put_in_place(ChangeOver& change_over, TemporaryFile& temporary, File& current, File& rewritten) {
     FileSystem& files = environment_.files();
-    const EngineOpening naming{environment_, path_, absolute_path_};
+    const EngineOpening naming{environment_, options_, path_, absolute_path_};
     auto untouched = naming.is_current(current, absolute_path_);
     if (!untouched) return std::move(untouched).error();
     if (!*untouched) {

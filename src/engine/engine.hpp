@@ -46,6 +46,7 @@
 #include "base/range.hpp"
 #include "base/record_source.hpp"
 #include "base/result.hpp"
+#include "crypto/secret_vector.hpp"
 #include "base/ttl.hpp"
 #include "checks/siphash.hpp"
 #include "engine/expiry_clock.hpp"
@@ -64,9 +65,31 @@ class TemporaryFile;
 struct OpenedFile;
 struct ReplaySummary;
 
-/// A value in place, with the reference on its generation that keeps it there: whoever takes it releases the reference.
+#if EMDB_ENCRYPT
+/// A value that was opened for a ValueRef.
+class OwnedValue {
+public:
+    explicit OwnedValue(Bytes value) : bytes_(value.data(), value.data() + value.size()) {}
+    Bytes bytes() const noexcept { return Bytes(bytes_.data(), bytes_.size()); }
+    void acquire() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+private:
+    ~OwnedValue() = default;
+    std::atomic<std::size_t> references_{1};
+    const SecretVector<std::byte> bytes_;
+};
+#else
+class OwnedValue;
+#endif
+
+/// A value in place, with the reference on its generation that keeps it there; or one with a reference on itself. Whoever takes it
+/// releases the reference.
 struct PinnedValue {
-    Generation* generation;
+    Generation* generation;  ///< null: owned
+    OwnedValue* owned;
     std::uint32_t stripe;
     Bytes value;
 };
@@ -80,7 +103,7 @@ struct IndexRef {
 };
 
 /// What a read answers whose record is damaged.
-Error damaged_record_error(const std::string& path, std::uint64_t offset);
+Error damaged_record_error(const std::string& path, const Journal& journal, std::uint64_t offset);
 
 class Engine {
 public:
@@ -132,6 +155,7 @@ public:
 
     Result<void> flush();
     Result<void> compact();
+    Result<void> compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare);
     Result<void> backup_to(const std::string& target);
     Result<void> close();
     Result<EmdbStats> stats() const;
@@ -197,7 +221,8 @@ private:
         const std::lock_guard<std::mutex> lock_;
     };
 
-    /// What a key has now, found by the holder of its stripe.
+    /// What a key has now, found by the holder of its stripe. Contents of sealed frames are in the text that find_current was given;
+    /// find_slot has only their sizes.
     struct Current {
         HashIndex::Location at;
         FrameView frame;  ///< meaningful when `at` is
@@ -235,18 +260,20 @@ private:
     }
     Error why_unusable(const KeyspaceState& keyspace) const;
     Error stopped_error() const;
-    Error damaged_error(std::uint64_t offset) const;
-    static Match match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify) noexcept;
-    bool match_usual(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
+    Error damaged_error(const Journal& journal, std::uint64_t offset) const;
+    static Match match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify, PlainText& text) noexcept;
+    bool match_usual(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, PlainText& text) const noexcept;
     static FrameView read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept;
-    Match match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
+    Match match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged,
+                    PlainText& text) const;
     /// `any` also finds records that have expired.
     enum class Wanted : std::uint8_t { live, any };
     template <Wanted wanted = Wanted::live, class Prepare, class Take, class Fail>
     void read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take, Fail&& fail) const;
     template <Wanted wanted, class Take, class Fail>
     void read_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
-    Result<FrameView> find_frame(const IndexRef& in, KeyHash hash, Bytes key) const;
+    Result<FrameView> find_frame(const IndexRef& in, KeyHash hash, Bytes key, PlainText& text) const;
+    static PinnedValue pin_value(Generation& generation, Bytes value);
     Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
     void locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
     void try_locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
@@ -275,7 +302,7 @@ private:
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
-    Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
+    Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key, PlainText& text) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count) const;
     Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count, std::size_t expiring) const;
@@ -335,6 +362,15 @@ private:
     void note_compaction() noexcept;
     std::uint64_t dead_bytes() const noexcept;
 
+    // Encryption. A session is begun by the holder of all stripes.
+#if EMDB_ENCRYPT
+    bool wants_session() const noexcept { return generation().sealer() != nullptr && generation().sealer()->wants_session(); }
+    Result<void> begin_session();
+#else
+    static constexpr bool wants_session() noexcept { return false; }
+    static Result<void> begin_session() { return {}; }
+#endif
+
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
         thread_local const char token = 0;
@@ -342,6 +378,7 @@ private:
     }
 
     Result<void> start(OpenedFile opened);
+    Result<void> close_journal();
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);

@@ -13,9 +13,9 @@
 
 namespace emdb::detail {
 
-inline Bytes key_in_journal(const void* journal, std::uint64_t offset) noexcept {
+inline Bytes key_in_journal(const void* journal, std::uint64_t offset, PlainText& text) noexcept {
     FrameView frame;
-    return static_cast<const Journal*>(journal)->read(offset, false, frame) ? frame.key : Bytes();
+    return static_cast<const Journal*>(journal)->read(offset, false, frame, text) ? frame.key : Bytes();
 }
 
 inline void prefetch_key_in_journal(const void* journal, std::uint64_t offset) noexcept {

@@ -34,7 +34,7 @@ public:
             }
             case FrameKind::namespace_create: return create_namespace(offset, frame);
             case FrameKind::namespace_drop: return drop_namespace(offset, frame);
-            default: return engine_.damaged_error(offset);
+            default: return engine_.damaged_error(engine_.journal(), offset);
         }
     }
 
@@ -71,7 +71,7 @@ private:
         const std::uint64_t hash = siphash13(frame.key.data(), frame.key.size(), engine_.hash_key_0_, engine_.hash_key_1_);
         keyspace->index().hash.prefetch(KeyHash(hash));
         ring_[filled_++ % ring_size] = {keyspace, hash, offset, frame};
-        return {};
+        return engine_.journal().seals() ? finish() : Result<void>();  // what has been opened does not stay
     }
 
     Result<void> apply_pending(const Pending& pending) {
@@ -99,7 +99,7 @@ private:
 
     Result<void> create_namespace(std::uint64_t offset, const FrameView& frame) {
         std::string name(frame.key.as_string_view());
-        if (frame.namespace_id == 0 || by_id_.count(frame.namespace_id) != 0 || engine_.namespaces_.count(name) != 0) {
+        if (frame.namespace_id == 0 || name.empty() || by_id_.count(frame.namespace_id) != 0 || engine_.namespaces_.count(name) != 0) {
             return unknown_namespace(offset);
         }
         auto keyspace = engine_.make_keyspace(frame.namespace_id, name);
@@ -153,7 +153,7 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     Generation& generation = this->generation();
     // While the index is built, every frame in the file may be looked at again.
     generation.journal().start_at(file_size, file_size, file_size);
-    JournalReplay replay(generation.map().at(0), file_size, generation.journal().seed(), path_);
+    JournalReplay replay(generation.map().at(0), file_size, generation.journal().coding(), path_);
     IndexBuilder builder(*this);
     auto summary = replay.run(builder);
     if (!summary) return std::move(summary).error();
@@ -194,6 +194,9 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         // Nothing says that the file's name is durable: who created it, compacted it or made it as a backup may have been stopped
         // right after giving it. Whoever closed it cleanly had been here before.
         if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
+    }
+    if (summary.vouched_end != summary.end && wants_session()) {
+        if (auto begun = begin_session(); !begun) return begun;
     }
     generation().flusher().vouch_for(summary.end, summary.vouched_end);
     return {};

@@ -41,14 +41,15 @@ public:
     Rewrite(const Rewrite&) = delete;
     Rewrite& operator=(const Rewrite&) = delete;
 
-    /// Has `make_file(Header&)` -> Result<std::unique_ptr<File>> make the new file: locked, with that header in it.
+    /// Has `make_file(OpenedFile)` -> Result<OpenedFile> make the new file: locked, with the header that is handed to it, perhaps with
+    /// another key.
     template <class MakeFile>
     Result<void> run(MakeFile&& make_file) {
-        Header header;
-        if (auto begun = begin(header); !begun) return begun;
-        auto file = make_file(header);
-        if (!file) return std::move(file).error();
-        if (auto opened = open_target(std::move(*file), header); !opened) return opened;
+        OpenedFile fresh;
+        if (auto begun = begin(fresh); !begun) return begun;
+        auto made = make_file(std::move(fresh));
+        if (!made) return std::move(made).error();
+        if (auto opened = open_target(std::move(*made)); !opened) return opened;
         for (const auto& keyspace : keyspaces_) {
             if (auto copied = copy_live(*keyspace); !copied) return copied;
         }
@@ -92,34 +93,39 @@ private:
     const Journal& source_journal() const noexcept { return from_->journal(); }
     Journal& target_journal() noexcept { return target_->journal(); }
 
-    Result<void> begin(Header& header) {
+    Result<void> begin(OpenedFile& fresh) {
         const Engine::AllStripes lock(source_);
         if (auto allowed = go_on(); !allowed) return allowed;
         copied_ = source_journal().completed();
-        header = from_->header();
-        header.next_namespace_id = source_.next_namespace_id_;
+        fresh.header = from_->header();
+        fresh.header.next_namespace_id = source_.next_namespace_id_;
+#if EMDB_ENCRYPT
+        if (from_->sealer() != nullptr) fresh.data_key = from_->sealer()->key();
+#endif
         keyspaces_.push_back(source_.default_keyspace_);
         const std::lock_guard registry_lock(source_.registry_);
         for (const auto& entry : source_.namespaces_) keyspaces_.push_back(entry.second);
-        return source_.environment_.fill_random(header.file_id);
+        return source_.environment_.fill_random(fresh.header.file_id);
     }
 
-    Result<void> open_target(std::unique_ptr<File> file, const Header& header) {
+    Result<void> open_target(OpenedFile fresh) {
+        const Header& header = fresh.header;
         target_.reset(new Engine(source_.options_, source_.environment_, source_.path_, source_.in_memory_));
         target_->pins_ = source_.pins_;
         target_->ordered_nodes_ = source_.ordered_nodes_;
         target_->hash_key_0_ = header.hash_key_0;
         target_->hash_key_1_ = header.hash_key_1;
         const bool mapped_append = source_.options_.append_mode != AppendMode::pwrite;
-        auto* generation = new Generation(std::move(file), header, mapped_append, source_.path_);
+        auto sealer = make_sealer(fresh);
+        auto* generation = new Generation(std::move(fresh.file), header, std::move(sealer), mapped_append, source_.path_);
         target_->generation_.store(generation, std::memory_order_seq_cst);
         if (auto mapped = generation->map().open(generation->file(), journal_start); !mapped) return mapped;
         generation->journal().start_at(journal_start, journal_start, journal_start);
         generation->flusher().start_at(journal_start, journal_start);
         target_->default_keyspace_ = target_->make_keyspace(0, "");
         if (builds_index_) indexed_.emplace(*target_);
-        batch_.emplace(generation->journal().seed());
-        return {};
+        batch_.emplace(generation->journal().coding());
+        return target_->wants_session() ? target_->begin_session() : Result<void>();
     }
 
     // A rewrite that nobody waits for any more ends early.
@@ -149,7 +155,8 @@ private:
         for (std::size_t i = 0; i < offsets.size(); ++i) {
             if (i + ahead < offsets.size()) Engine::prefetch_frame(journal.address(offsets[i + ahead]));
             FrameView frame;
-            if (!journal.read(offsets[i], true, frame)) return source_.damaged_error(offsets[i]);
+            PlainText text;
+            if (!journal.read(offsets[i], true, frame, text)) return source_.damaged_error(journal, offsets[i]);
             if (moment.has_expired(frame)) continue;
             if (auto added = add(frame); !added) return added;
         }
@@ -163,7 +170,9 @@ private:
             OrderedIndex::Slice slice;
             for (RangeCursor cursor(all); !cursor.ended();) {
                 const Pins::Pin pin(*source_.pins_);
-                if (!cursor.advance(*index.ordered, slice)) return source_.damaged_error(index.ordered->unreadable());
+                if (!cursor.advance(*index.ordered, slice)) {
+                    return source_.damaged_error(index.journal(), index.ordered->unreadable());
+                }
                 for (unsigned i = 0; i < slice.count; ++i) {
                     if (i == 0 && cursor.begins_behind(index.journal(), slice.offsets[0])) continue;
                     if (slice.offsets[i] < copied_) offsets.push_back(slice.offsets[i]);
@@ -244,7 +253,8 @@ private:
         const Pins::Pin pin(*source_.pins_);
         const std::uint64_t latest = last_->index().hash.find(source_.hash_of(frame.key));
         FrameView other;
-        return latest > copied_ && source_journal().read(latest, false, other) && other.key == frame.key;
+        PlainText text;
+        return latest > copied_ && source_journal().read(latest, false, other, text) && other.key == frame.key;
     }
 
     // The frames that start below `end`. Members of batches lie behind their batch's frame like any others: what counts is that none
@@ -252,18 +262,28 @@ private:
     Result<void> copy_frames(std::uint64_t end) {
         while (copied_ < end) {
             FrameView frame;
-            if (!source_journal().read(copied_, true, frame)) return source_.damaged_error(copied_);
+            if (!source_journal().read_raw(copied_, true, frame)) return source_.damaged_error(source_journal(), copied_);
             if (auto copied = copy_frame(frame); !copied) return copied;
             copied_ += frame.size;
         }
         return write_batch();
     }
 
-    Result<void> copy_frame(const FrameView& frame) {
+    // As it lies in the file.
+    Result<void> copy_frame(const FrameView& raw) {
+        FrameView frame = raw;
+        PlainText text;
         switch (frame.kind()) {
             case FrameKind::batch:
+            case FrameKind::session:
             case FrameKind::sync_mark:
             case FrameKind::close_mark: return {};
+            default: break;
+        }
+        if (source_journal().seals() && !source_journal().read(copied_, true, frame, text)) {
+            return source_.damaged_error(source_journal(), copied_);
+        }
+        switch (frame.kind()) {
             case FrameKind::put:
             case FrameKind::remove: return is_superseded(frame) ? Result<void>() : add(frame);
             default: break;
@@ -289,15 +309,11 @@ private:
     Result<void> write_batch() {
         if (batch_->count() == 0) return {};
         if (auto allowed = go_on(); !allowed) return allowed;
-        std::uint64_t start = 0;
-        auto appended = target_journal().append_block(batch_->bytes(), [&](std::uint64_t offset) {
-            start = offset;
-            batch_->place(offset);
-        });
-        if (!appended) return std::move(appended).error();
+        const auto start = target_journal().append(*batch_);
+        if (!start) return start.error();
         for (std::size_t i = 0; i < batch_->count(); ++i) {
             const std::uint64_t member = batch_->start_of(i);
-            if (auto applied = apply(start + member, batch_->member(member)); !applied) return applied;
+            if (auto applied = apply(*start + member, batch_->member(member)); !applied) return applied;
         }
         if (indexed_) {
             if (auto finished = indexed_->finish(); !finished) return finished;
@@ -311,7 +327,8 @@ private:
         auto offset = target_journal().append(content);
         if (!offset) return std::move(offset).error();
         FrameView frame;
-        if (!target_journal().read(*offset, false, frame)) return source_.damaged_error(*offset);
+        PlainText text;
+        if (!target_journal().read(*offset, false, frame, text)) return source_.damaged_error(target_journal(), *offset);
         if (auto applied = apply(*offset, frame); !applied) return applied;
         return indexed_ ? indexed_->finish() : Result<void>();
     }

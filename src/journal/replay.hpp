@@ -16,10 +16,22 @@
 #include "base/coding.hpp"
 #include "base/config.hpp"
 #include "base/result.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/frame.hpp"
+#include "journal/frame_rules.hpp"
 #include "journal/header.hpp"
+#include "crypto/plain_text.hpp"
+#include "journal/sealer.hpp"
 
 namespace emdb::detail {
+
+/// What reads and replay say of a frame whose checksum is right and whose seal is not.
+inline Error forged_frame_error(const std::string& path, std::uint64_t offset) {
+    return Error(ErrorCode::encryption_error, "'" + path + "' was tampered with at offset " + std::to_string(offset) +
+                 ": the frame there is complete, but it is not what was sealed in that place. Nothing was changed. Restore the file "
+                 "from a backup.")
+        .with_offset(offset);
+}
 
 /// How a journal ends; see replay_journal.
 struct ReplaySummary {
@@ -32,8 +44,8 @@ struct ReplaySummary {
 class JournalReplay {
 public:
     /// `bytes` is the file as mapped, `size` its size, `path` for messages.
-    JournalReplay(const std::byte* bytes, std::uint64_t size, std::uint32_t seed, const std::string& path) noexcept
-        : bytes_(bytes), size_(size), seed_(seed), path_(path) {}
+    JournalReplay(const std::byte* bytes, std::uint64_t size, FrameCoding coding, const std::string& path) noexcept
+        : bytes_(bytes), size_(size), seed_(coding.seed), sealer_(coding.sealer), path_(path) {}
 
     /// Calls sink.apply(offset, const FrameView&) -> Result<void> for each frame that counts, in order, except marks and batch
     /// heads. Touches each byte once (members of batches are parsed twice). `corrupted` if damage is found.
@@ -48,14 +60,19 @@ public:
             if (auto sensible = check(frame, offset); !sensible) return std::move(sensible).error();
             std::uint64_t next = offset + frame.size;
             summary_.ends_with_close_mark = false;
-            if (frame.kind() == FrameKind::batch) {
+            const FrameNonce nonce = nonce_of(frame);
+            PlainText text;
+            if (auto opened = open(frame, offset, text); !opened) return std::move(opened).error();
+            if (frame.kind() == FrameKind::session) {
+                if (auto taken = take_session(frame, offset); !taken) return std::move(taken).error();
+            } else if (frame.kind() == FrameKind::batch) {
                 std::uint64_t damaged = 0;
-                auto end = validate_batch(frame, offset, damaged);
+                auto end = validate_batch(frame, nonce, offset, damaged);
                 if (!end) return std::move(end).error();
                 if (*end == 0) return end_at(offset, damaged);
                 next = *end;
                 if (auto applied = apply_members(sink); !applied) return std::move(applied).error();
-            } else if (frame.kind() == FrameKind::sync_mark || frame.kind() == FrameKind::close_mark) {
+            } else if (frame_is_mark(frame)) {
                 if (auto taken = take_mark(frame, offset); !taken) return std::move(taken).error();
             } else if (auto applied = sink.apply(offset, frame); !applied) {
                 return std::move(applied).error();
@@ -67,12 +84,7 @@ public:
     }
 
     /// How many bytes of the cut-off tail are not zeros at its end: what was torn, preallocated space not counted.
-    std::uint64_t torn_bytes(std::uint64_t end) const noexcept {
-        std::uint64_t last = size_;
-        while (last >= end + 8 && load_le<std::uint64_t>(at(last - 8)) == 0) last -= 8;
-        while (last > end && *at(last - 1) == std::byte{0}) --last;
-        return last - end;
-    }
+    std::uint64_t torn_bytes(std::uint64_t end) const noexcept { return bytes_before_zeros(bytes_, end, size_); }
 
 private:
     const std::byte* at(std::uint64_t offset) const noexcept { return bytes_ + offset; }
@@ -86,40 +98,14 @@ private:
     // Judges the tail behind the valid prefix.
     Result<ReplaySummary> end_at(std::uint64_t end, std::uint64_t first_bad) {
         summary_.end = end;
-        if (end < size_ && vouched_later(end)) {
+        if (end < size_ && vouched_by_marks_behind(bytes_, size_, end, coding()) > end) {
             return damage(first_bad, "what is there had reached the disk intact (a later sync mark says so), and is not intact now.");
         }
         return summary_;
     }
 
-    // Whether a valid mark anywhere behind `end` vouches for the frame at `end`.
-    bool vouched_later(std::uint64_t end) const noexcept {
-        std::uint64_t offset = end + 1;
-        while (offset + mark_frame_size <= size_) {
-            if (offset + 16 <= size_ && load_le<std::uint64_t>(at(offset + 4)) == 0) {
-                offset += 8;  // none of the next eight places can have a mark's kind byte at its place
-                continue;
-            }
-            std::uint64_t durable = 0;
-            if (is_mark(offset, durable) && durable > end) return true;
-            ++offset;
-        }
-        return false;
-    }
-
-    bool is_mark(std::uint64_t offset, std::uint64_t& durable) const noexcept {
-        const auto kind = static_cast<FrameKind>(*at(offset + 4));
-        if (kind != FrameKind::sync_mark && kind != FrameKind::close_mark) return false;
-        FrameView frame;
-        if (!parse_frame(at(offset), at(size_), frame) || frame.size != mark_frame_size) return false;
-        if (frame.value.size() != mark_value_size || !frame_validates(frame, offset, seed_)) return false;
-        durable = load_le<std::uint64_t>(frame.value.data());
-        return durable <= offset;
-    }
-
     Result<void> check(const FrameView& frame, std::uint64_t offset) const {
-        if ((frame.flags() & static_cast<std::uint8_t>(~frame_known_flags)) != 0 || frame.kind() > FrameKind::close_mark ||
-            frame.kind() == FrameKind::session) {
+        if (!frame_is_known(frame, seals())) {
             return Error(ErrorCode::feature_disabled, "'" + path_ + "' has a frame at offset " + std::to_string(offset) +
                          " of a kind that this build of emdb " + EMDB_VERSION_STRING +
                          " does not know. Open it with the emdb that wrote it.");
@@ -131,20 +117,44 @@ private:
         return {};
     }
 
+    FrameCoding coding() const noexcept { return {seed_, sealer_}; }
+    bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
+
+    Error forged(std::uint64_t offset) const { return forged_frame_error(path_, offset); }
+
+    // Opens a frame of an encrypted file, whose checksum is right: what does not open was not damaged but forged.
+    Result<void> open([[maybe_unused]] FrameView& frame, [[maybe_unused]] std::uint64_t offset, [[maybe_unused]] PlainText& text) const {
+#if EMDB_ENCRYPT
+        if (sealer_ == nullptr || (frame.kind() == FrameKind::session && !frame.is_sealed())) return {};
+        const std::uint32_t session = nonce_of(frame).session;
+        if (!frame.is_sealed() || !sealer_->open(frame, offset, text)) return forged(offset);
+        if (session != sealer_->last_session() && !frame_is_mark(frame)) return forged(offset);  // once there, then cut off, and put back
+#endif
+        return {};
+    }
+
+    Result<void> take_session([[maybe_unused]] const FrameView& frame, std::uint64_t offset) const {
+#if EMDB_ENCRYPT
+        if (frame.flags() == 0 && frame.key.empty() && sealer_->add_session(frame.value)) return {};
+#endif
+        return forged(offset);
+    }
+
     Result<void> take_mark(const FrameView& frame, std::uint64_t offset) {
         std::uint64_t durable = 0;
-        if (!is_mark(offset, durable)) return damage(offset, "a sync mark makes no sense.");
+        if (!read_mark(bytes_, size_, offset, coding(), durable)) return damage(offset, "a sync mark makes no sense.");
         summary_.vouched_end = (std::max)(summary_.vouched_end, durable);
         summary_.ends_with_close_mark = frame.kind() == FrameKind::close_mark;
         return {};
     }
 
     // Collects the members of a batch. Returns the batch's end, or 0 if a member (at `damaged`) does not validate.
-    Result<std::uint64_t> validate_batch(const FrameView& head, std::uint64_t head_offset, std::uint64_t& damaged) {
-        if (head.value.size() != batch_value_size) return damage(head_offset, "a batch makes no sense.");
-        const auto length = load_le<std::uint64_t>(head.value.data());
-        const auto count = load_le<std::uint32_t>(head.value.data() + 8);
-        std::uint64_t offset = head_offset + head.size;
+    Result<std::uint64_t> validate_batch(const FrameView& batch, const FrameNonce& head, std::uint64_t head_offset,
+                                         std::uint64_t& damaged) {
+        if (batch.value.size() != batch_value_size) return damage(head_offset, "a batch makes no sense.");
+        const auto length = load_le<std::uint64_t>(batch.value.data());
+        const auto count = load_le<std::uint32_t>(batch.value.data() + 8);
+        std::uint64_t offset = head_offset + batch.size;
         damaged = head_offset;
         if (length > size_ - offset) return std::uint64_t{0};
         const std::uint64_t end = offset + length;
@@ -156,8 +166,8 @@ private:
                 return std::uint64_t{0};
             }
             if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
-            const FrameKind kind = member.frame.kind();
-            if (kind != FrameKind::put && kind != FrameKind::remove) return damage(offset, "a batch holds what it must not.");
+            if (!frame_is_record(member.frame)) return damage(offset, "a batch holds what it must not.");
+            if (!follows(head, member.frame, members_.size())) return forged(offset);
             members_.push_back(member);
             offset += member.frame.size;
         }
@@ -167,10 +177,30 @@ private:
 
     template <class Sink>
     Result<void> apply_members(Sink& sink) {
-        for (const Member& member : members_) {
+        for (Member& member : members_) {
+            PlainText text;
+            if (auto opened = open(member.frame, member.offset, text); !opened) return opened;
             if (auto applied = sink.apply(member.offset, member.frame); !applied) return applied;
         }
         return {};
+    }
+
+    // Whether a sealed member is the one that was sealed with its batch's frame.
+    bool follows([[maybe_unused]] const FrameNonce& head, [[maybe_unused]] const FrameView& member,
+                 [[maybe_unused]] std::size_t position) const noexcept {
+#if EMDB_ENCRYPT
+        if (sealer_ == nullptr) return true;
+        if (!member.is_sealed()) return false;
+        const FrameNonce nonce = nonce_of(member);
+        return nonce.session == head.session && nonce.counter == head.counter + 1 + static_cast<std::uint32_t>(position);
+#else
+        return true;
+#endif
+    }
+
+    // Before the frame is opened.
+    static FrameNonce nonce_of(const FrameView& frame) noexcept {
+        return frame.is_sealed() ? load_nonce(frame.key.data() - frame_nonce_size) : FrameNonce();
     }
 
     struct Member {
@@ -183,6 +213,7 @@ private:
     const std::byte* const bytes_;
     const std::uint64_t size_;
     const std::uint32_t seed_;
+    Sealer* const sealer_;
     const std::string& path_;
     ReplaySummary summary_;
     std::vector<Member> members_;
