@@ -64,6 +64,7 @@
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
+#include "journal/meta_file.hpp"
 #include "journal/batch_buffer.hpp"
 
 // index: from hashes, and in key order, to offsets; read without locks.
@@ -97,7 +98,9 @@
 #include "engine/expiry.hpp"
 #include "engine/groups.hpp"
 #include "engine/namespaces.hpp"
+#include "engine/checkpoint_load.hpp"
 #include "engine/recovery.hpp"
+#include "engine/checkpoint.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
 #include "engine/closing.hpp"

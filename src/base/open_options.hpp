@@ -29,6 +29,7 @@ struct OpenOptions {
     LogCallback on_log;
     Clock clock;
     Environment* environment = nullptr;  ///< null: the operating system's
+    std::uint64_t checkpoint_used_from = std::uint64_t{256} << 10;  ///< a shorter journal is replayed from its start
 };
 
 }  // namespace emdb::detail

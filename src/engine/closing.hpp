@@ -20,11 +20,13 @@ Result<void> Engine::flush() {
 
 Result<void> Engine::close() {
     if (auto allowed = refuse_write(); !allowed) return allowed;
+    const std::lock_guard maintenance(maintenance_);
     const AllStripes lock(*this);
     if (state_.load(std::memory_order_relaxed) == State::closed) return {};
     auto flushed = in_memory_ ? Result<void>() : generation().flusher().close();
     state_.store(State::closed, std::memory_order_release);
     if (in_memory_) return flushed;
+    if (flushed) checkpoint_at_close();
     if (auto removed = environment_.files().remove(lock_file_path(absolute_path_)); !removed) {
         log(LogLevel::warning, "The lock file of '" + path_ + "' stays behind: " + removed.error().message());
     }

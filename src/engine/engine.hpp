@@ -14,9 +14,12 @@
 //   expiry.hpp          insert_with_ttl and its kin, sweep_expired
 //   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
+//   checkpoint.hpp      from the index to the checkpoint file
+//   checkpoint_load.hpp and back
 //   closing.hpp         flush, close, stats
 //
-// Locks, in the order in which they are taken: stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's growth lock.
+// Locks, in the order in which they are taken: maintenance_ -> stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's
+// growth lock. Whoever holds maintenance_ is the only one to copy, replace or close the file; it may be held for long.
 // Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its kin fall back
 // to publishing_ after a few tries; no file operation and no user code runs under that.
 
@@ -124,6 +127,7 @@ public:
     Result<std::vector<std::string>> list_namespaces() const;
 
     Result<void> flush();
+    Result<void> checkpoint();
     Result<void> close();
     Result<EmdbStats> stats() const;
 
@@ -131,6 +135,8 @@ private:
     friend class BulkLoad;
     friend class StagedWrites;
     friend class IndexBuilder;
+    friend class CheckpointWriter;
+    friend class CheckpointLoad;
     friend class HashIterationSource;
     friend class RangeIterationSource;
     friend class GroupRemoval;
@@ -282,7 +288,7 @@ private:
     Result<void> after_write();
 
     // The ordered index.
-    Result<void> order(KeyspaceState& keyspace);
+    Result<void> order(KeyspaceState& keyspace, std::vector<std::uint64_t> in_key_order = {});
     Result<void> prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const;
     Result<NodePool::Promise> promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const;
     Error out_of_memory() const;
@@ -318,7 +324,8 @@ private:
 
     Result<void> start(OpenedFile opened);
     Result<void> recover(std::uint64_t file_size);
-    Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
+    Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end, std::uint64_t torn);
+    void checkpoint_at_close();
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
     std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }
@@ -339,6 +346,8 @@ private:
     std::shared_ptr<NodePool> ordered_nodes_;
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
+    std::mutex maintenance_;
+    std::uint64_t checkpoint_end_ = 0;  ///< the journal's end for which the checkpoint file is what a close would write; 0: none
     std::array<Stripe, shard_count> stripes_;
     alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};

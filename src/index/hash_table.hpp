@@ -13,7 +13,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
+#include <span>
 
 #include "os/contract.hpp"
 
@@ -164,6 +166,15 @@ public:
         for_each_displaced(first, own.displaced.load(std::memory_order_acquire), f);
     }
 
+    /// The buckets as they lie in memory, to be copied while nobody changes them, or filled while nobody looks.
+    std::span<std::byte> memory() const noexcept {
+        return {reinterpret_cast<std::byte*>(buckets_), std::size_t{bucket_count_} * sizeof(Bucket)};
+    }
+
+    /// Judges a table that was filled from outside: whether it holds that many records at offsets from `begin` on and below `end`,
+    /// and is one that lookups, growth and removal get through without long ways. Keys may still be in wrong places.
+    bool is_sound(std::uint64_t records, std::uint64_t begin, std::uint64_t end) const noexcept;
+
 private:
     [[gnu::always_inline]] static std::uint64_t slot_if(const Bucket& bucket, std::size_t i, std::uint32_t position,
                                                         std::uint64_t otherwise) noexcept {
@@ -228,5 +239,36 @@ private:
     const std::uint32_t bucket_count_;
     Bucket* buckets_ = nullptr;
 };
+
+inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t begin, std::uint64_t end) const noexcept {
+    // What homes say is displaced, less what is found.
+    const std::unique_ptr<std::uint16_t[]> missing(new (std::nothrow) std::uint16_t[bucket_count_]);
+    if (missing == nullptr) return false;
+    std::uint64_t said = 0;
+    for (std::uint32_t b = 0; b < bucket_count_; ++b) {
+        missing[b] = static_cast<std::uint16_t>(buckets_[b].displaced.load(std::memory_order_relaxed) & displaced_mask);
+        said += missing[b];
+    }
+    std::uint64_t slots = 0;
+    std::uint64_t displaced = 0;
+    std::uint64_t way = 0;
+    bool inside = true;
+    for (std::uint32_t b = 0; b < bucket_count_; ++b) {
+        const Bucket& bucket = buckets_[b];
+        for (std::size_t i = 0; i < slots_per_bucket; ++i) {
+            const std::uint64_t slot = bucket.slot[i].load(std::memory_order_relaxed);
+            if (slot == 0) continue;
+            ++slots;
+            inside &= (slot & offset_mask) - begin < end - begin;
+            const std::uint32_t first = home(bucket.position[i].load(std::memory_order_relaxed));
+            if (first == b) [[likely]] continue;
+            if (missing[first]-- == 0) return false;
+            ++displaced;
+            way += b > first ? b - first : b + bucket_count_ - first;
+        }
+    }
+    constexpr std::uint64_t way_for_a_slot = 16;  // a full table's, and more; at the usual load it is below one bucket
+    return inside && slots == records && displaced == said && way <= way_for_a_slot * slots_per_bucket * bucket_count_;
+}
 
 }  // namespace emdb::detail
