@@ -149,7 +149,13 @@ private:
     struct Item {
         KeyspaceState* keyspace;
         const MetaShard* shard;
+        std::size_t in_arena;  ///< where its table is to be; no_place: not there
     };
+    static constexpr std::size_t no_place = SIZE_MAX;
+    struct ReleaseArena {
+        void operator()(TableArena* arena) const noexcept { arena->release(); }
+    };
+    using Arena = std::unique_ptr<TableArena, ReleaseArena>;
     static constexpr std::uint64_t job_size = std::uint64_t{256} << 10;
     static constexpr std::uint64_t size_for_a_thread = std::uint64_t{4} << 20;
     static constexpr unsigned threads_max = 4;
@@ -175,6 +181,16 @@ private:
     Result<void> load() {
         std::vector<Item> items;
         if (!make_keyspaces(items)) return file_->unfit("its directory makes no sense");
+        std::size_t in_arena = 0;
+        for (Item& item : items) {
+            const auto size = static_cast<std::size_t>(item.shard->table_size());
+            if (!HashTable::has_pages(size)) continue;
+            item.in_arena = in_arena;
+            in_arena += size;
+        }
+        const Arena arena(in_arena == 0 ? nullptr : TableArena::create(in_arena));
+        if (arena == nullptr && in_arena != 0) return engine_.out_of_memory();
+        arena_ = arena.get();
         const std::vector<Job> jobs = divide(items);
         if (!run(items, jobs)) return file_->unfit("it is damaged, or there is not enough memory for it");
         for (const Item& item : items) {
@@ -205,17 +221,20 @@ private:
             for (const MetaShard& shard : listed.shards) {
                 if (shard.number >= shard_count || (seen >> shard.number & 1) != 0 || shard.buckets == 0) return false;
                 seen |= std::uint64_t{1} << shard.number;
-                items.push_back({keyspace, &shard});
+                items.push_back({keyspace, &shard, no_place});
             }
         }
         return true;
     }
 
+    // What is large enough to have pages of its own is read into them.
     static std::vector<Job> divide(const std::vector<Item>& items) {
         std::vector<Job> jobs;
+        bool alone = true;
         for (std::size_t i = 0; i < items.size(); ++i) {
             const std::uint64_t size = items[i].shard->table_size() + items[i].shard->expiring_size();
-            if (jobs.empty() || jobs.back().size + size > job_size) jobs.push_back({items[i].shard->at, 0, i, 0});
+            if (alone || items[i].in_arena != no_place || jobs.back().size + size > job_size) jobs.push_back({items[i].shard->at, 0, i, 0});
+            alone = items[i].in_arena != no_place;
             jobs.back().size += size;
             ++jobs.back().count;
         }
@@ -248,25 +267,24 @@ private:
         return !failed.load();
     }
 
-    bool load_job(const std::vector<Item>& items, const Job& job) noexcept {
-        if (job.count == 1 && job.size > job_size) {
-            const MetaShard& shard = *items[job.first].shard;
-            const std::unique_ptr<std::byte[]> expiring(new (std::nothrow) std::byte[static_cast<std::size_t>(shard.expiring_size())]);
-            Table table(HashTable::create(shard.buckets));
-            if (expiring == nullptr || table == nullptr) return false;
-            const std::span<std::byte> entries(expiring.get(), static_cast<std::size_t>(shard.expiring_size()));
-            return file_->read_at(shard.at, table->memory()) && file_->read_at(shard.at + shard.table_size(), entries) &&
-                   install(items[job.first], std::move(table), entries);
-        }
-        const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[static_cast<std::size_t>(job.size)]);
-        if (buffer == nullptr || !file_->read_at(job.at, {buffer.get(), static_cast<std::size_t>(job.size)})) return false;
-        const std::byte* at = buffer.get();
+    bool load_job(const std::vector<Item>& items, const Job& job) const noexcept {
+        const bool in_place = items[job.first].in_arena != no_place;
+        const std::uint64_t to_buffer = in_place ? items[job.first].shard->expiring_size() : job.size;
+        const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[static_cast<std::size_t>(to_buffer)]);
+        if (buffer == nullptr) return false;
+        const std::span<std::byte> bytes(buffer.get(), static_cast<std::size_t>(to_buffer));
+        if (!file_->read_at(job.at + job.size - to_buffer, bytes)) return false;
+        const std::byte* at = bytes.data();
         for (std::size_t i = job.first; i < job.first + job.count; ++i) {
             const MetaShard& shard = *items[i].shard;
-            Table table(HashTable::create(shard.buckets));
+            Table table(in_place ? HashTable::create(shard.buckets, *arena_, items[i].in_arena) : HashTable::create(shard.buckets));
             if (table == nullptr) return false;
-            std::memcpy(table->memory().data(), at, table->memory().size());
-            at += shard.table_size();
+            if (in_place) {
+                if (!file_->read_at(shard.at, table->memory())) return false;
+            } else {
+                std::memcpy(table->memory().data(), at, table->memory().size());
+                at += shard.table_size();
+            }
             if (!install(items[i], std::move(table), {at, static_cast<std::size_t>(shard.expiring_size())})) return false;
             at += shard.expiring_size();
         }
@@ -351,6 +369,7 @@ private:
     const std::uint64_t file_size_;
     std::optional<MetaFile> file_;
     bool restored_ = false;
+    TableArena* arena_ = nullptr;  ///< while tables are being loaded
     std::unordered_map<const KeyspaceState*, ReplayedChanges> changes_;
 };
 

@@ -57,6 +57,35 @@ struct alignas(64) Bucket {
 };
 static_assert(sizeof(Bucket) == 64);
 
+/// One piece of memory for many tables that are made at the same time: together they are large enough for huge pages, which are
+/// made and looked up many times as quickly. Kept by its maker and by every table in it.
+class TableArena {
+public:
+    /// Null: out of memory.
+    static TableArena* create(std::size_t size) noexcept {
+        auto* arena = new (std::nothrow) TableArena(size);
+        if (arena == nullptr || arena->data_ != nullptr) return arena;
+        delete arena;
+        return nullptr;
+    }
+    TableArena(const TableArena&) = delete;
+    TableArena& operator=(const TableArena&) = delete;
+
+    std::byte* data() const noexcept { return data_; }
+    void retain() noexcept { keepers_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (keepers_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+private:
+    explicit TableArena(std::size_t size) noexcept : size_(size), data_(static_cast<std::byte*>(allocate_pages(size))) {}
+    ~TableArena() { release_pages(data_, size_); }
+
+    const std::size_t size_;
+    std::byte* const data_;
+    std::atomic<std::uint32_t> keepers_{1};
+};
+
 class HashTable {
 public:
     /// Null: out of memory.
@@ -66,6 +95,12 @@ public:
         delete table;
         return nullptr;
     }
+    /// In a part of an arena that has room for the buckets.
+    static HashTable* create(std::uint32_t bucket_count, TableArena& arena, std::size_t at) noexcept {
+        return new (std::nothrow) HashTable(bucket_count, arena, at);
+    }
+    /// Tables of this size have pages of their own.
+    static bool has_pages(std::size_t size) noexcept { return size >= pages_min; }
     static void destroy(void* table) noexcept { delete static_cast<HashTable*>(table); }
 
     HashTable(const HashTable&) = delete;
@@ -193,10 +228,17 @@ private:
             for (std::uint32_t i = 0; buckets_ != nullptr && i < bucket_count; ++i) new (buckets_ + i) Bucket{};
         }
     }
+    HashTable(std::uint32_t bucket_count, TableArena& arena, std::size_t at) noexcept
+        : bucket_count_(bucket_count), buckets_(reinterpret_cast<Bucket*>(arena.data() + at)), arena_(&arena) {
+        arena.retain();
+    }
     ~HashTable() {
         const std::size_t size = std::size_t{bucket_count_} * sizeof(Bucket);
         if (buckets_ == nullptr) return;
-        if (size >= pages_min) {
+        if (arena_ != nullptr) {
+            give_back_pages(buckets_, size);
+            arena_->release();
+        } else if (size >= pages_min) {
             release_pages(buckets_, size);
         } else {
             ::operator delete(buckets_, std::align_val_t{alignof(Bucket)});
@@ -238,6 +280,7 @@ private:
 
     const std::uint32_t bucket_count_;
     Bucket* buckets_ = nullptr;
+    TableArena* const arena_ = nullptr;
 };
 
 inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t begin, std::uint64_t end) const noexcept {
