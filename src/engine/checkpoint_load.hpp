@@ -300,7 +300,7 @@ private:
         const MetaShard& shard = *item.shard;
         const std::uint32_t crc = crc32c(table->memory().data(), table->memory().size());
         if (crc32c(expiring.data(), expiring.size(), crc) != shard.crc) return false;
-        if (!table->is_sound(shard.records, journal_start, contents().complete_to)) return false;
+        if (!table->is_sound(shard.records, contents().complete_to)) return false;
         KeyspaceIndex& index = item.keyspace->index();
         if (!index.hash.adopt(shard.number, table.get(), {shard.records, shard.logical_bytes, shard.frame_bytes})) return false;
         table.release();

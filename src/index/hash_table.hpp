@@ -9,6 +9,7 @@
 // A key whose home bucket is full lies in a following one (cyclically). Its home counts it as displaced and remembers four bits of
 // its tag in a filter: nearly every lookup is over after one cache line, and removal needs no tombstones.
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -206,9 +207,9 @@ public:
         return {reinterpret_cast<std::byte*>(buckets_), std::size_t{bucket_count_} * sizeof(Bucket)};
     }
 
-    /// Judges a table that was filled from outside: whether it holds that many records at offsets from `begin` on and below `end`,
-    /// and is one that lookups, growth and removal get through without long ways. Keys may still be in wrong places.
-    bool is_sound(std::uint64_t records, std::uint64_t begin, std::uint64_t end) const noexcept;
+    /// Judges a table that was filled from outside: whether it holds that many records at offsets below `end`, and is one that
+    /// lookups, growth and removal get through without long ways. Keys may still be in wrong places.
+    bool is_sound(std::uint64_t records, std::uint64_t end) const noexcept;
 
 private:
     [[gnu::always_inline]] static std::uint64_t slot_if(const Bucket& bucket, std::size_t i, std::uint32_t position,
@@ -283,7 +284,7 @@ private:
     TableArena* const arena_ = nullptr;
 };
 
-inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t begin, std::uint64_t end) const noexcept {
+inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t end) const noexcept {
     // What homes say is displaced, less what is found.
     const std::unique_ptr<std::uint16_t[]> missing(new (std::nothrow) std::uint16_t[bucket_count_]);
     if (missing == nullptr) return false;
@@ -295,23 +296,47 @@ inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t begin, std:
     std::uint64_t slots = 0;
     std::uint64_t displaced = 0;
     std::uint64_t way = 0;
-    bool inside = true;
+    std::uint64_t highest = 0;
+    // first_position() of one bucket after the other, without dividing: 2^32 * b / bucket_count and what is left of it.
+    const std::uint64_t step = (std::uint64_t{1} << 32) / bucket_count_;
+    const std::uint64_t step_rest = (std::uint64_t{1} << 32) % bucket_count_;
+    std::uint64_t quotient = 0;
+    std::uint64_t rest = 0;
     for (std::uint32_t b = 0; b < bucket_count_; ++b) {
         const Bucket& bucket = buckets_[b];
-        for (std::size_t i = 0; i < slots_per_bucket; ++i) {
+        const auto first_here = static_cast<std::uint32_t>(quotient + (rest != 0));
+        rest += step_rest;
+        const bool carry = rest >= bucket_count_;
+        quotient += step + carry;
+        rest -= carry ? bucket_count_ : 0;
+        const auto positions_here = static_cast<std::uint32_t>(quotient + (rest != 0)) - first_here;
+        // Without branches on the single slots: which are empty or displaced can't be predicted.
+        unsigned away = 0;
+        const auto look_at = [&](unsigned i) {
             const std::uint64_t slot = bucket.slot[i].load(std::memory_order_relaxed);
-            if (slot == 0) continue;
-            ++slots;
-            inside &= (slot & offset_mask) - begin < end - begin;
-            const std::uint32_t first = home(bucket.position[i].load(std::memory_order_relaxed));
-            if (first == b) [[likely]] continue;
-            if (missing[first]-- == 0) return false;
+            const unsigned used = slot != 0;
+            slots += used;
+            highest = (std::max)(highest, slot & offset_mask);
+            away |= (used & static_cast<unsigned>(bucket.position[i].load(std::memory_order_relaxed) - first_here >= positions_here)) << i;
+        };
+        static_assert(slots_per_bucket == 5);
+        look_at(0);
+        look_at(1);
+        look_at(2);
+        look_at(3);
+        look_at(4);
+        for (; away != 0; away &= away - 1) {
+            const std::uint32_t first = home(bucket.position[std::countr_zero(away)].load(std::memory_order_relaxed));
+            --missing[first];
             ++displaced;
             way += b > first ? b - first : b + bucket_count_ - first;
         }
     }
+    std::uint32_t left = 0;
+    for (std::uint32_t b = 0; b < bucket_count_; ++b) left |= missing[b];
     constexpr std::uint64_t way_for_a_slot = 16;  // a full table's, and more; at the usual load it is below one bucket
-    return inside && slots == records && displaced == said && way <= way_for_a_slot * slots_per_bucket * bucket_count_;
+    return left == 0 && highest < end && slots == records && displaced == said &&
+           way <= way_for_a_slot * slots_per_bucket * bucket_count_;
 }
 
 }  // namespace emdb::detail
