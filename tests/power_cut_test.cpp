@@ -49,6 +49,7 @@ public:
         disk_settings_.is_memory_backed = random_.one_in(4);
         settings_.records_of_one_size = random_.one_in(3);
         settings_.range_scans = random_.coin();
+        settings_.small_checkpoints = random_.coin();
     }
 
     /// Throws BrokenPromise.
@@ -299,7 +300,7 @@ struct Backend {
     bool keeps_allocation;
     emdb::AppendMode mode;
 
-    DatabaseSettings settings(emdb::FlushPolicy policy = emdb::FlushPolicy::on_each_flush()) const { return {policy, mode, false, false}; }
+    DatabaseSettings settings(emdb::FlushPolicy policy = emdb::FlushPolicy::on_each_flush()) const { return {policy, mode, false, false, false}; }
 };
 const std::vector<Backend> backends{{"mapped", true, emdb::AppendMode::mapped},
                                     {"pwrite, allocated", true, emdb::AppendMode::pwrite},

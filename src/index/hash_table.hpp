@@ -309,7 +309,7 @@ inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t end) const 
         const bool carry = rest >= bucket_count_;
         quotient += step + carry;
         rest -= carry ? bucket_count_ : 0;
-        const auto positions_here = static_cast<std::uint32_t>(quotient + (rest != 0)) - first_here;
+        const auto last_here = static_cast<std::uint32_t>(quotient + (rest != 0) - 1) - first_here;
         // Without branches on the single slots: which are empty or displaced can't be predicted.
         unsigned away = 0;
         const auto look_at = [&](unsigned i) {
@@ -317,7 +317,7 @@ inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t end) const 
             const unsigned used = slot != 0;
             slots += used;
             highest = (std::max)(highest, slot & offset_mask);
-            away |= (used & static_cast<unsigned>(bucket.position[i].load(std::memory_order_relaxed) - first_here >= positions_here)) << i;
+            away |= (used & static_cast<unsigned>(bucket.position[i].load(std::memory_order_relaxed) - first_here > last_here)) << i;
         };
         static_assert(slots_per_bucket == 5);
         look_at(0);

@@ -38,6 +38,8 @@ struct DatabaseSettings {
     /// taken for its successor if the cut had not been made for good.
     bool records_of_one_size = false;
     bool range_scans = false;
+    /// Checkpoints are used although the databases are small.
+    bool small_checkpoints = false;
 };
 
 inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const DatabaseSettings& settings = {},
@@ -48,6 +50,7 @@ inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const Databas
         builder.on_log([log](emdb::LogLevel, std::string_view message) { log->emplace_back(message); });
     }
     emdb::detail::BuilderAccess::set_environment(builder, disk);
+    if (settings.small_checkpoints) emdb::detail::BuilderAccess::use_checkpoints_from(builder, 0);
     return builder.build();
 }
 
@@ -131,7 +134,8 @@ public:
         if (dice < 53) return update(space, key, random_value());
         if (dice < 64) return transaction();
         if (dice < 70) return insert_many(space);
-        if (dice < 82) return flush();
+        if (dice < 80) return flush();
+        if (dice < 82) return checkpoint();
         if (dice < 86) return create(random_name());
         if (dice < 88) return drop(random_name());
         if (dice < 90) return clear(space);
@@ -261,6 +265,14 @@ public:
     bool flush() {
         const std::uint64_t position = model_.position();
         if (!done(db_.flush(), "flush")) return false;
+        model_.acknowledge(position);
+        return true;
+    }
+
+    /// Also a flush.
+    bool checkpoint() {
+        const std::uint64_t position = model_.position();
+        if (!done(db_.checkpoint(), "checkpoint")) return false;
         model_.acknowledge(position);
         return true;
     }
