@@ -137,10 +137,17 @@ emdb::Result<void> carry_out(emdb::Emdb& db, const emdb::Namespace& mirror, cons
     _exit(1);
 }
 
-/// Writes until it is killed. Never returns, and leaves the parent's objects alone.
-[[noreturn]] void child(const std::string& path, emdb::AppendMode mode, const std::array<std::uint64_t, threads>& first,
-                        Progress& progress) {
-    auto opened = emdb::Emdb::builder().path(path).append_mode(mode).build();
+emdb::Result<emdb::Emdb> open(const std::string& path, emdb::AppendMode mode, bool range_scans) {
+    emdb::EmdbBuilder builder = emdb::Emdb::builder();
+    builder.path(path).append_mode(mode).enable_range_scans(range_scans);
+    emdb::detail::BuilderAccess::use_checkpoints_from(builder, 0);
+    return builder.build();
+}
+
+/// Writes until it is killed, and takes checkpoints if told so. Never returns, and leaves the parent's objects alone.
+[[noreturn]] void child(const std::string& path, emdb::AppendMode mode, bool range_scans, bool checkpoints,
+                        const std::array<std::uint64_t, threads>& first, Progress& progress) {
+    auto opened = open(path, mode, range_scans);
     if (!opened) give_up(progress, opened.error());
     emdb::Emdb db = std::move(opened).value();
     auto mirror = db.open_namespace("mirror");
@@ -157,6 +164,9 @@ emdb::Result<void> carry_out(emdb::Emdb& db, const emdb::Namespace& mirror, cons
                 }
             }
         });
+    }
+    while (checkpoints) {
+        if (auto taken = db.checkpoint(); !taken) give_up(progress, taken.error());
     }
     for (;;) pause();
 }
@@ -202,6 +212,7 @@ std::array<Records, threads> read_records(emdb::Emdb& db) {
         records.status().value();
     };
     read(db, "");
+    if (db.stats().value().range_scans_enabled) CHECK(db.range(emdb::Range::all()).value().size() == db.len().value());
     for (const std::string& name : db.list_namespaces().value()) read(db.open_namespace(name).value(), name);
     return result;
 }
@@ -251,13 +262,15 @@ TEST_CASE("kills: every write that returned survives SIGKILL, and transactions a
         const std::array<std::uint64_t, threads> started_from = first;
         const pid_t pid = fork();
         REQUIRE(pid != -1);
-        if (pid == 0) child(path, mode, started_from, *progress);
+        const bool range_scans = round % 4 < 2;
+        if (pid == 0) child(path, mode, range_scans, round % 3 != 0, started_from, *progress);
         const std::uint64_t writes = random.one_in(8) ? 0 : 1 + random.below(3000);
         const bool killed = kill_child(pid, *progress, writes, std::chrono::microseconds(random.below(20'000)));
         REQUIRE_MESSAGE(killed, std::string(progress->failure));
         before_open += !progress->open.load();
+        INFO("range scans ", range_scans, ", checkpoints ", round % 3 != 0);
 
-        auto opened = emdb::Emdb::builder().path(path).build();
+        auto opened = open(path, emdb::AppendMode::automatic, range_scans);
         REQUIRE_MESSAGE(opened.has_value(), opened.error().message());
         const std::array<Records, threads> found = read_records(*opened);
         for (std::uint64_t thread = 0; thread < threads; ++thread) {
