@@ -20,6 +20,7 @@
 #include "base/options.hpp"
 #include "base/range.hpp"
 #include "base/ttl.hpp"
+#include "base/encryption_input.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/callbacks.hpp"
@@ -50,6 +51,32 @@
 #include "checks/frame_sum.hpp"
 #include "checks/siphash.hpp"
 
+// crypto: the primitives of encryption at rest.
+#if EMDB_ENCRYPT
+#include "crypto/targets.hpp"
+#include "crypto/wipe.hpp"
+#include "crypto/secret_memory.hpp"
+#include "crypto/blake2b.hpp"
+#include "crypto/aead_call.hpp"
+#include "crypto/aes_portable.hpp"
+#include "crypto/ghash_portable.hpp"
+#include "crypto/aes_gcm_portable.hpp"
+#include "crypto/aes_gcm_key.hpp"
+#include "crypto/aes_gcm_x86.hpp"
+#include "crypto/aes_gcm_vaes.hpp"
+#include "crypto/aes_gcm_arm.hpp"
+#include "crypto/chacha20.hpp"
+#include "crypto/chacha20_x86.hpp"
+#include "crypto/poly1305.hpp"
+#include "crypto/chacha20_poly1305.hpp"
+#include "crypto/aead.hpp"
+#include "crypto/argon2_fill.hpp"
+#include "crypto/argon2_fill_x86.hpp"
+#include "crypto/argon2id.hpp"
+#endif
+#include "crypto/secret_vector.hpp"
+#include "crypto/plain_text.hpp"
+
 // os: files, mappings, locks, clock, entropy.
 #include "os/contract.hpp"
 #include "os/system_error.hpp"
@@ -59,13 +86,16 @@
 // journal: the file, its frames, appending, syncing, recovery.
 #include "journal/header.hpp"
 #include "journal/frame.hpp"
+#include "journal/sealed_frame.hpp"
+#include "journal/sealer.hpp"
+#include "journal/key_block.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/journal_map.hpp"
 #include "journal/append_window.hpp"
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
 #include "journal/meta_file.hpp"
-#include "journal/batch_buffer.hpp"
 
 // index: from hashes, and in key order, to offsets; read without locks.
 #include "index/thread_slot.hpp"
@@ -78,6 +108,7 @@
 #include "index/ordered_index.hpp"
 #include "index/ordered_shape.hpp"
 #include "index/ordered_sort.hpp"
+#include "index/offset_sort.hpp"
 
 // engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
@@ -103,6 +134,11 @@
 #include "engine/checkpoint.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
+#include "engine/encryption.hpp"
+#include "engine/rewrite.hpp"
+#include "engine/compaction.hpp"
+#include "engine/auto_compaction.hpp"
+#include "engine/backup.hpp"
 #include "engine/closing.hpp"
 
 // api: the public calls.
@@ -110,6 +146,21 @@
 #include "api/emdb_calls.hpp"
 #include "api/focus_calls.hpp"
 
+#undef EMDB_AES_ARM_INLINE
+#undef EMDB_AES_ARM_TARGET
+#undef EMDB_AES_NI_INLINE
+#undef EMDB_AES_NI_TARGET
+#undef EMDB_AVX2_INLINE
+#undef EMDB_AVX2_TARGET
+#undef EMDB_AVX512_INLINE
+#undef EMDB_AVX512_TARGET
+#undef EMDB_CHACHA20_ROWS
+#undef EMDB_CRYPTO_ARM64
+#undef EMDB_CRYPTO_X86
+#undef EMDB_SECRET_PAGES
+#undef EMDB_UNROLL
+#undef EMDB_VAES_INLINE
+#undef EMDB_VAES_TARGET
 #undef EMDB_WIDE_REGISTERS
 #undef EMDB_WIDE_TARGET
 #endif  // EMDB_IMPLEMENTATION

@@ -17,7 +17,7 @@ namespace emdb::detail {
 class BulkLoad {
 public:
     BulkLoad(Engine& engine, KeyspaceState& keyspace)
-        : engine_(engine), keyspace_(keyspace), batch_(engine.journal().seed()) {}
+        : engine_(engine), keyspace_(keyspace), batch_(engine.reference()->journal().coding()) {}
     BulkLoad(const BulkLoad&) = delete;
     BulkLoad& operator=(const BulkLoad&) = delete;
 
@@ -58,6 +58,7 @@ private:
     Result<void> write_batch() {
         const auto lock = engine_.lock_all(&keyspace_);
         if (!lock) return lock.error();
+        batch_.recode(engine_.journal().coding());  // the database may have been compacted since the pairs came
         std::array<std::size_t, shard_count> per_shard{};
         for (const std::uint64_t hash : hashes_) ++per_shard[KeyHash(hash).shard()];
         const bool expires = batch_.member(batch_.start_of(0)).expiry_unix_ms != 0;
@@ -73,13 +74,9 @@ private:
             if (!promised) return std::move(promised).error();
             nodes = std::move(*promised);
         }
-        std::uint64_t start = 0;
-        auto appended = engine_.journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
-            start = offset;
-            batch_.place(offset);
-        });
-        if (!appended) return std::move(appended).error();
-        index_batch(start);
+        auto start = engine_.journal().append(batch_);
+        if (!start) return std::move(start).error();
+        index_batch(*start);
         return {};
     }
 
@@ -88,7 +85,7 @@ private:
         std::vector<OffsetToSort> sorted;
         sorted.reserve(hashes_.size());
         for (std::size_t i = 0; i < hashes_.size(); ++i) sorted.push_back({0, i});
-        const auto key_of = [](const void* batch, std::uint64_t i) noexcept {
+        const auto key_of = [](const void* batch, std::uint64_t i, PlainText&) noexcept {
             const auto& members = *static_cast<const BatchBuffer*>(batch);
             return members.member(members.start_of(static_cast<std::size_t>(i))).key;
         };
@@ -97,7 +94,7 @@ private:
         order_.clear();
         for (const OffsetToSort& entry : sorted) {
             const auto i = static_cast<std::size_t>(entry.offset);
-            const Bytes key = key_of(&batch_, entry.offset);
+            const Bytes key = batch_.member(batch_.start_of(i)).key;
             order_.push_back(i);
             if (keys.empty() || keys.back() != key) keys.push_back(key);
         }

@@ -166,7 +166,9 @@ private:
 Result<void> Engine::checkpoint() {
     if (auto allowed = refuse_write(); !allowed) return allowed;
     const std::lock_guard maintenance(maintenance_);
-    if (in_memory_ || !meta_supported) return usable(*default_keyspace_) ? Result<void>() : stopped_error();
+    if (!usable(*default_keyspace_)) return stopped_error();
+    if (in_memory_) return {};
+    if (!keeps_checkpoints()) return reference()->flusher().flush(true);
     CheckpointWriter checkpoint(*this, false);
     {
         const auto lock = lock_all(nullptr);
@@ -181,7 +183,7 @@ Result<void> Engine::checkpoint() {
 // At the end of a clean close, under all stripes: nothing is left to replay. Not synced, see meta_file.hpp. The database is as good
 // without it.
 void Engine::checkpoint_at_close() {
-    if (!meta_supported) return;
+    if (!keeps_checkpoints()) return;
     const std::uint64_t end = journal().completed();
     if (end == checkpoint_end_) {
         const auto status = environment_.files().status(meta_path(absolute_path_));

@@ -57,8 +57,11 @@ public:
     /// Fills the empty index of an engine that is being opened. False: there is no checkpoint to use, and the index is empty. On
     /// true the journal is to be replayed from start() on.
     bool restore() {
-        if (engine_.in_memory_ || !meta_supported) return false;
+        if (engine_.in_memory_) return false;
         FileSystem& files = engine_.environment_.files();
+        // What a database that has been encrypted since left behind says things about its keys.
+        if (engine_.journal().seals()) (void)files.remove(meta_path(engine_.absolute_path_));
+        if (!engine_.keeps_checkpoints()) return false;
         // A killed process's; nobody else writes one, since the database is locked.
         (void)files.remove(meta_temporary_path(engine_.absolute_path_));
         auto file = MetaFile::open(files, engine_.absolute_path_, engine_.generation().header(),
@@ -344,9 +347,9 @@ private:
         merged.reserve(offsets.size() + written.size());
         auto from = offsets.begin();
         for (const OffsetToSort& entry : written) {
-            const Bytes key = keys(entry.offset);
-            const auto to = std::lower_bound(from, offsets.end(), key, [&](std::uint64_t offset, Bytes bound) {
-                return compare_keys(keys(offset), bound) < 0;
+            const KeyReader::Key key = keys(entry.offset);
+            const auto to = std::partition_point(from, offsets.end(), [&](std::uint64_t offset) {
+                return compare_keys(keys(offset), key) < 0;
             });
             merged.insert(merged.end(), from, to);
             merged.push_back(entry.offset);

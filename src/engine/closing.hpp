@@ -20,10 +20,12 @@ Result<void> Engine::flush() {
 
 Result<void> Engine::close() {
     if (auto allowed = refuse_write(); !allowed) return allowed;
+    closing_.store(true, std::memory_order_relaxed);
+    stop_auto_compaction();
     const std::lock_guard maintenance(maintenance_);
     const AllStripes lock(*this);
     if (state_.load(std::memory_order_relaxed) == State::closed) return {};
-    auto flushed = in_memory_ ? Result<void>() : generation().flusher().close();
+    auto flushed = in_memory_ ? Result<void>() : close_journal();
     state_.store(State::closed, std::memory_order_release);
     if (in_memory_) return flushed;
     if (flushed) checkpoint_at_close();
@@ -34,16 +36,39 @@ Result<void> Engine::close() {
     return flushed;
 }
 
+Result<void> Engine::close_journal() {
+    Flusher& flusher = generation().flusher();
+    // The close mark is sealed like any frame.
+    if (wants_session() && !journal().poisoned() && !flusher.closes_without_mark()) {
+        if (auto begun = begin_session(); !begun) return begun;
+    }
+    return flusher.close();
+}
+
 Engine::~Engine() {
     Generation* const last = generation_.load(std::memory_order_relaxed);
     if (last == nullptr) return;
     const OwnedGeneration owned(last);
-    // A forked child's copy: the database is the parent's, whose locks may have been held at the fork.
-    if (fork_count_ != fork_count()) return;
+    // A forked child's copy: the database is the parent's, whose locks may have been held at the fork, and so are its threads.
+    if (fork_count_ != fork_count()) {
+        forget_auto_compaction();
+        return;
+    }
     if (state_.load(std::memory_order_relaxed) != State::open) return;
     if (auto closed = close(); !closed) {
         log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
     }
+}
+
+/// What of a file no live record needs.
+constexpr std::uint64_t dead_of(std::uint64_t file_size, std::uint64_t frame_bytes) noexcept {
+    return file_size - (std::min)(journal_start + frame_bytes, file_size);
+}
+
+std::uint64_t Engine::dead_bytes() const noexcept {
+    std::uint64_t frame_bytes = 0;
+    for (const Stripe& stripe : stripes_) frame_bytes += stripe.frame_bytes.load(std::memory_order_relaxed);
+    return dead_of(reference()->journal().completed(), frame_bytes);
 }
 
 Result<EmdbStats> Engine::stats() const {
@@ -59,9 +84,9 @@ Result<EmdbStats> Engine::stats() const {
     const Journal& journal = current->journal();
     stats.file_size_bytes = journal.completed();
     stats.preallocated_bytes = journal.allocated() - stats.file_size_bytes;
-    const std::uint64_t needed = journal_start + frame_bytes;
-    stats.dead_bytes = stats.file_size_bytes - (std::min)(needed, stats.file_size_bytes);
+    stats.dead_bytes = dead_of(stats.file_size_bytes, frame_bytes);
     stats.range_scans_enabled = options_.range_scans;
+    stats.encrypted = journal.seals();
     const std::lock_guard lock(registry_);
     stats.namespace_count = namespaces_.size();
     const Pins::Pin pin(*pins_);

@@ -16,12 +16,15 @@
 //   namespaces.hpp      opening, dropping, clearing keyspaces
 //   checkpoint.hpp      from the index to the checkpoint file
 //   checkpoint_load.hpp and back
+//   rewrite.hpp         copying the database into another file while it is used
+//   compaction.hpp      putting that file in the database's place
+//   auto_compaction.hpp when that happens by itself
+//   backup.hpp          putting it elsewhere
 //   closing.hpp         flush, close, stats
 //
 // Locks, in the order in which they are taken: maintenance_ -> stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's
-// growth lock. Whoever holds maintenance_ is the only one to copy, replace or close the file; it may be held for long.
-// Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its kin fall back
-// to publishing_ after a few tries; no file operation and no user code runs under that.
+// growth lock. Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its
+// kin fall back to publishing_ after a few tries; no file operation and no user code runs under that.
 
 #include <array>
 #include <atomic>
@@ -45,11 +48,13 @@
 #include "base/range.hpp"
 #include "base/record_source.hpp"
 #include "base/result.hpp"
+#include "crypto/secret_vector.hpp"
 #include "base/ttl.hpp"
 #include "checks/siphash.hpp"
 #include "engine/expiry_clock.hpp"
 #include "engine/generation.hpp"
 #include "engine/keyspace_state.hpp"
+#include "journal/meta_file.hpp"
 #include "os/contract.hpp"
 
 namespace emdb::detail {
@@ -57,12 +62,35 @@ namespace emdb::detail {
 using MaybeValue = std::optional<std::string>;
 using MaybeView = std::optional<std::string_view>;
 
+class AutoCompaction;
 struct OpenedFile;
 struct ReplaySummary;
 
-/// A value in place, with the reference on its generation that keeps it there: whoever takes it releases the reference.
+#if EMDB_ENCRYPT
+/// A value that was opened for a ValueRef.
+class OwnedValue {
+public:
+    explicit OwnedValue(Bytes value) : bytes_(value.data(), value.data() + value.size()) {}
+    Bytes bytes() const noexcept { return Bytes(bytes_.data(), bytes_.size()); }
+    void acquire() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+private:
+    ~OwnedValue() = default;
+    std::atomic<std::size_t> references_{1};
+    const SecretVector<std::byte> bytes_;
+};
+#else
+class OwnedValue;
+#endif
+
+/// A value in place, with the reference on its generation that keeps it there; or one with a reference on itself. Whoever takes it
+/// releases the reference.
 struct PinnedValue {
-    Generation* generation;
+    Generation* generation;  ///< null: owned
+    OwnedValue* owned;
     std::uint32_t stripe;
     Bytes value;
 };
@@ -76,7 +104,7 @@ struct IndexRef {
 };
 
 /// What a read answers whose record is damaged.
-Error damaged_record_error(const std::string& path, std::uint64_t offset);
+Error damaged_record_error(const std::string& path, const Journal& journal, std::uint64_t offset);
 
 class Engine {
 public:
@@ -128,6 +156,8 @@ public:
 
     Result<void> flush();
     Result<void> checkpoint();
+    Result<void> compact();
+    Result<void> backup_to(const std::string& target);
     Result<void> close();
     Result<EmdbStats> stats() const;
 
@@ -140,6 +170,9 @@ private:
     friend class HashIterationSource;
     friend class RangeIterationSource;
     friend class GroupRemoval;
+    friend class Rewrite;
+    friend class ChangeOver;
+    friend class AutoCompaction;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -191,7 +224,8 @@ private:
         const std::lock_guard<std::mutex> lock_;
     };
 
-    /// What a key has now, found by the holder of its stripe.
+    /// What a key has now, found by the holder of its stripe. Contents of sealed frames are in the text that find_current was given;
+    /// find_slot has only their sizes.
     struct Current {
         HashIndex::Location at;
         FrameView frame;  ///< meaningful when `at` is
@@ -229,18 +263,20 @@ private:
     }
     Error why_unusable(const KeyspaceState& keyspace) const;
     Error stopped_error() const;
-    Error damaged_error(std::uint64_t offset) const;
-    static Match match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify) noexcept;
-    bool match_usual(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
+    Error damaged_error(const Journal& journal, std::uint64_t offset) const;
+    static Match match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify, PlainText& text) noexcept;
+    bool match_usual(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, PlainText& text) const noexcept;
     static FrameView read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept;
-    Match match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
+    Match match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged,
+                    PlainText& text) const;
     /// `any` also finds records that have expired.
     enum class Wanted : std::uint8_t { live, any };
     template <Wanted wanted = Wanted::live, class Prepare, class Take, class Fail>
     void read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take, Fail&& fail) const;
     template <Wanted wanted, class Take, class Fail>
     void read_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
-    Result<FrameView> find_frame(const IndexRef& in, KeyHash hash, Bytes key) const;
+    Result<FrameView> find_frame(const IndexRef& in, KeyHash hash, Bytes key, PlainText& text) const;
+    static PinnedValue pin_value(Generation& generation, Bytes value);
     Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
     void locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
     void try_locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
@@ -269,7 +305,7 @@ private:
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
-    Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
+    Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key, PlainText& text) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
     Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count) const;
     Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count, std::size_t expiring) const;
@@ -289,6 +325,7 @@ private:
 
     // The ordered index.
     Result<void> order(KeyspaceState& keyspace, std::vector<std::uint64_t> in_key_order = {});
+    Result<void> order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets);
     Result<void> prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const;
     Result<NodePool::Promise> promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const;
     Error out_of_memory() const;
@@ -316,6 +353,24 @@ private:
     Result<std::vector<std::uint64_t>> locate_group(const KeyspaceIndex& index, Bytes prefix) const;
 #endif
 
+    // Compaction.
+    static Result<std::unique_ptr<File>> make_memory_database(Header& header);
+    Result<void> put_in_place(const std::string& rewritten, File& current);
+    Result<void> start_auto_compaction();
+    void stop_auto_compaction();
+    void forget_auto_compaction();
+    void note_write() noexcept;
+    std::uint64_t dead_bytes() const noexcept;
+
+    // Encryption. A session is begun by the holder of all stripes.
+#if EMDB_ENCRYPT
+    bool wants_session() const noexcept { return generation().sealer() != nullptr && generation().sealer()->wants_session(); }
+    Result<void> begin_session();
+#else
+    static constexpr bool wants_session() noexcept { return false; }
+    static Result<void> begin_session() { return {}; }
+#endif
+
     // Thread identity for telling a transaction's own closure from other threads.
     static std::uintptr_t this_thread_token() noexcept {
         thread_local const char token = 0;
@@ -323,9 +378,12 @@ private:
     }
 
     Result<void> start(OpenedFile opened);
+    Result<void> close_journal();
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end, std::uint64_t torn);
     void checkpoint_at_close();
+    /// In memory there is nothing to come back to. A checkpoint says things about keys, and of sealed ones none may be said.
+    bool keeps_checkpoints() const noexcept { return meta_supported && !in_memory_ && !journal().seals(); }
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
     std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }
@@ -346,9 +404,11 @@ private:
     std::shared_ptr<NodePool> ordered_nodes_;
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
-    std::mutex maintenance_;
-    std::uint64_t checkpoint_end_ = 0;  ///< the journal's end for which the checkpoint file is what a close would write; 0: none
     std::array<Stripe, shard_count> stripes_;
+    std::mutex maintenance_;            ///< held by whoever rewrites the file, takes a checkpoint, or closes
+    std::uint64_t checkpoint_end_ = 0;  ///< under maintenance_; the journal's end for which a close need not write one; 0: none
+    std::atomic<bool> closing_{false};  ///< whoever holds maintenance_ is to give up
+    std::shared_ptr<AutoCompaction> auto_compaction_;  ///< null: off
     alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
@@ -357,6 +417,7 @@ private:
 
     mutable std::mutex registry_;
     std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> namespaces_;
+    std::vector<std::weak_ptr<KeyspaceState>> dropped_;  ///< keyspaces that may still have handles
     std::uint32_t next_namespace_id_ = 1;  ///< changed by the holder of all stripes
 };
 

@@ -49,7 +49,8 @@ Result<void> Engine::insert_with_ttl(KeyspaceState& keyspace, Bytes key, Bytes v
 
 Result<std::optional<std::uint64_t>> Engine::expires_at(const KeyspaceState& keyspace, Bytes key) const {
     if (!usable(keyspace)) return why_unusable(keyspace);
-    const auto found = find_frame(reference(keyspace), hash_of(key), key);
+    PlainText text;
+    const auto found = find_frame(reference(keyspace), hash_of(key), key, text);
     if (!found) return found.error();
     return found->expiry_unix_ms == 0 ? std::optional<std::uint64_t>() : found->expiry_unix_ms;
 }
@@ -71,7 +72,8 @@ Result<bool> Engine::persist(KeyspaceState& keyspace, Bytes key) {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
         keyspace.index().expiring.tidy(hash.shard());
-        const auto current = find_current(keyspace, hash, key);
+        PlainText text;
+        const auto current = find_current(keyspace, hash, key, text);
         if (!current) return current.error();
         if (!current->at || current->frame.expiry_unix_ms == 0 || clock_.has_expired(current->frame)) return false;
         // The value is copied from where it lies in the map: what is in the journal stays there.
@@ -89,13 +91,14 @@ struct Engine::Sweep {
     struct Victim {
         KeyHash hash;
         Current current;
+        std::uint64_t start = 0;  ///< of its removal in the batch, which has the key
     };
 
     Engine& engine;
     KeyspaceState& keyspace;
     std::optional<Error>& damage;
     std::vector<Victim> victims = {};
-    BatchBuffer batch{engine.journal().seed()};
+    BatchBuffer batch{engine.journal().coding()};
 
     // Takes due entries, drops those whose records are gone or have been rewritten, and encodes removals of the others.
     void choose(ExpiryQueues::Due& due, std::size_t shard, std::uint64_t now) {
@@ -103,12 +106,13 @@ struct Engine::Sweep {
             const ExpiryQueues::Entry* entry = due.take(now);
             if (entry == nullptr) return;
             Victim victim{KeyHash(entry->hash), {}};
+            PlainText text;
             victim.current.at =
                 keyspace.index().hash.locate(victim.hash, [&](std::uint64_t offset) { return offset == entry->offset; });
             if (!victim.current.at) continue;
-            if (!engine.journal().read(entry->offset, true, victim.current.frame)) {
+            if (!engine.journal().read(entry->offset, true, victim.current.frame, text)) {
                 // Without its key there is no frame that removes it. It stays to be reported by reads, or overwritten.
-                if (!damage) damage = engine.damaged_error(entry->offset);
+                if (!damage) damage = engine.damaged_error(engine.journal(), entry->offset);
                 keyspace.index().expiring.became_garbage(shard);
                 continue;
             }
@@ -116,23 +120,26 @@ struct Engine::Sweep {
             content.kind = FrameKind::remove;
             content.namespace_id = keyspace.id;
             content.key = victim.current.frame.key;
-            batch.add(content);
+            victim.start = batch.add(content);
+            victim.current.frame.forget_contents();
             victims.push_back(victim);
         }
     }
 
+    Bytes key_of(const Victim& victim) const noexcept { return batch.member(victim.start).key; }
+
     Result<void> remove(std::size_t shard) {
         if (victims.empty()) return {};
-        auto appended = engine.journal().append_block(batch.bytes(), [&](std::uint64_t offset) { batch.place(offset); });
+        auto appended = engine.journal().append(batch);
         if (!appended) return std::move(appended).error();
         {
             const HashIndex::Change change(keyspace.index().hash, shard);
             for (const Victim& victim : victims) {
-                engine.index_remove(keyspace, victim.hash, victim.current, victim.current.frame.key);
+                engine.index_remove(keyspace, victim.hash, victim.current, key_of(victim));
             }
         }
         if (OrderedIndex* ordered = keyspace.index().ordered.get()) {
-            for (const Victim& victim : victims) ordered->tidy(victim.current.frame.key);
+            for (const Victim& victim : victims) ordered->tidy(key_of(victim));
         }
         return {};
     }

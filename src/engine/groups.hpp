@@ -52,8 +52,9 @@ Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceIndex& in
         }
         for (const std::uint64_t offset : offsets) {
             FrameView frame;
+            PlainText text;
             // Checked whatever verify_reads says: a damaged key must not be taken for one of another group.
-            if (!journal.read(offset, true, frame)) return damaged_error(offset);
+            if (!journal.read(offset, true, frame, text)) return damaged_error(journal, offset);
             if (starts_with(frame.key, prefix)) found.push_back(offset);
         }
     }
@@ -80,7 +81,8 @@ Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceIndex& ind
     std::vector<std::uint64_t> found;
     for (const std::uint64_t offset : offsets) {
         FrameView frame;
-        if (!journal.read(offset, true, frame)) return damaged_error(offset);
+        PlainText text;
+        if (!journal.read(offset, true, frame, text)) return damaged_error(journal, offset);
         if (starts_with(frame.key, prefix)) found.push_back(offset);
     }
     return found;
@@ -98,7 +100,8 @@ Result<std::vector<Record>> Engine::group(const KeyspaceState& keyspace, std::st
     records.reserve(offsets->size());
     for (const std::uint64_t offset : *offsets) {
         FrameView frame;
-        if (!in.journal().read(offset, verify_reads_, frame)) return damaged_error(offset);
+        PlainText text;
+        if (!in.journal().read(offset, verify_reads_, frame, text)) return damaged_error(in.journal(), offset);
         if (moment.has_expired(frame)) continue;
         records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
     }
@@ -109,7 +112,7 @@ Result<std::vector<Record>> Engine::group(const KeyspaceState& keyspace, std::st
 /// Removes located records with exclusive write access, in one batch whatever their number.
 class GroupRemoval {
 public:
-    GroupRemoval(Engine& engine, KeyspaceState& keyspace) : engine_(engine), keyspace_(keyspace), batch_(journal().seed()) {}
+    GroupRemoval(Engine& engine, KeyspaceState& keyspace) : engine_(engine), keyspace_(keyspace), batch_(journal().coding()) {}
 
     /// Expired records are removed, too, but not counted.
     Result<void> add(const std::vector<std::uint64_t>& offsets) {
@@ -117,19 +120,21 @@ public:
         victims_.reserve(offsets.size());
         for (const std::uint64_t offset : offsets) {
             FrameView frame;
-            if (!journal().read(offset, true, frame)) return engine_.damaged_error(offset);
+            PlainText text;
+            if (!journal().read(offset, true, frame, text)) return engine_.damaged_error(journal(), offset);
             const KeyHash hash = engine_.hash_of(frame.key);
             const HashIndex::Location at =
                 index().hash.locate(hash, [&](std::uint64_t candidate) { return candidate == offset; });
-            if (!at) return engine_.damaged_error(offset);  // the bytes are good, but not those of this slot's key
+            if (!at) return engine_.damaged_error(journal(), offset);  // the bytes are good, but not those of this slot's key
             FrameContent content;
             content.kind = FrameKind::remove;
             content.namespace_id = keyspace_.id;
             content.key = frame.key;
-            batch_.add(content);
-            victims_.push_back({hash, {at, frame}});
-            affected_[hash.shard()] = true;
+            const std::uint64_t start = batch_.add(content);
             if (!moment.has_expired(frame)) ++live_;
+            frame.forget_contents();
+            victims_.push_back({hash, {at, frame}, start});
+            affected_[hash.shard()] = true;
         }
         if (victims_.size() > UINT32_MAX) {
             return Error(ErrorCode::too_large, "A group of '" + engine_.path() + "' has more than 2^32 - 1 records, too many to "
@@ -143,11 +148,11 @@ public:
     bool empty() const noexcept { return victims_.empty(); }
 
     Result<void> apply() {
-        auto appended = journal().append_block(batch_.bytes(), [&](std::uint64_t offset) { batch_.place(offset); });
+        auto appended = journal().append(batch_);
         if (!appended) return std::move(appended).error();
         publish();
         if (OrderedIndex* ordered = index().ordered.get()) {
-            for (const Victim& victim : victims_) ordered->tidy(victim.current.frame.key);
+            for (const Victim& victim : victims_) ordered->tidy(key_of(victim));
         }
 #if EMDB_TTL
         for (std::size_t shard = 0; shard < shard_count; ++shard) index().expiring.tidy(shard);
@@ -159,7 +164,10 @@ private:
     struct Victim {
         KeyHash hash;
         Engine::Current current;
+        std::uint64_t start;  ///< of its removal in the batch, which has the key
     };
+
+    Bytes key_of(const Victim& victim) const noexcept { return batch_.member(victim.start).key; }
 
     Journal& journal() const noexcept { return engine_.journal(); }
     KeyspaceIndex& index() const noexcept { return keyspace_.index(); }
@@ -170,7 +178,7 @@ private:
             if (affected_[shard]) index().hash.begin_change(shard);
         }
         for (const Victim& victim : victims_) {
-            engine_.index_remove(keyspace_, victim.hash, victim.current, victim.current.frame.key);
+            engine_.index_remove(keyspace_, victim.hash, victim.current, key_of(victim));
         }
         for (std::size_t shard = 0; shard < shard_count; ++shard) {
             if (affected_[shard]) index().hash.end_change(shard);

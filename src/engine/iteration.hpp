@@ -54,10 +54,8 @@ private:
         const Journal& journal = in_.journal();
         if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
         const std::uint64_t offset = offsets_[next_++];
-        if (!journal.read(offset, verify_, frame)) {
-            failed_ = Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
-                            ": the record there is not what was written. Restore the file from a backup.")
-                          .with_offset(offset);
+        if (!journal.read(offset, verify_, frame, text_)) {
+            failed_ = damaged_record_error(path_, journal, offset);
             offsets_.clear();
             next_ = 0;
             return false;
@@ -84,6 +82,7 @@ private:
     HashIndex::Cursor cursor_;
     std::vector<std::uint64_t> offsets_;
     std::size_t next_ = 0;
+    PlainText text_;
     std::optional<Error> failed_;
 };
 

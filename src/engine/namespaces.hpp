@@ -121,6 +121,8 @@ Result<bool> Engine::drop_namespace(std::string_view name) {
         if (auto dropped = append_and_forget(*keyspace, FrameKind::namespace_drop); !dropped) return std::move(dropped).error();
         const std::lock_guard registry_lock(registry_);
         namespaces_.erase(keyspace->name);
+        std::erase_if(dropped_, [](const auto& dropped) { return dropped.expired(); });
+        dropped_.push_back(keyspace);
     }
     if (auto settled = after_write(); !settled) return std::move(settled).error();
     return true;

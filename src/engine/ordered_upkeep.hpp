@@ -13,9 +13,9 @@
 
 namespace emdb::detail {
 
-inline Bytes key_in_journal(const void* journal, std::uint64_t offset) noexcept {
+inline Bytes key_in_journal(const void* journal, std::uint64_t offset, PlainText& text) noexcept {
     FrameView frame;
-    return static_cast<const Journal*>(journal)->read(offset, false, frame) ? frame.key : Bytes();
+    return static_cast<const Journal*>(journal)->read(offset, false, frame, text) ? frame.key : Bytes();
 }
 
 inline void prefetch_key_in_journal(const void* journal, std::uint64_t offset) noexcept {
@@ -43,11 +43,17 @@ inline std::vector<std::uint64_t> sort_records(const KeyspaceIndex& index) {
 // checkpoint may know the order; a list that has not all records is not relied upon.
 Result<void> Engine::order(KeyspaceState& keyspace, std::vector<std::uint64_t> in_key_order) {
     if (!options_.range_scans) return {};
+    const KeyspaceIndex& index = keyspace.index();
+    if (in_key_order.size() != index.hash.totals().records) in_key_order = sort_records(index);
+    return order_as(keyspace, in_key_order);
+}
+
+// The same, where the order is known.
+Result<void> Engine::order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets) {
     KeyspaceIndex& index = keyspace.index();
     auto ordered = std::make_unique<OrderedIndex>(pins_, ordered_nodes_, &index.journal(), &key_in_journal,
                                                   &prefetch_key_in_journal);
-    if (in_key_order.size() != index.hash.totals().records) in_key_order = sort_records(index);
-    if (!ordered->build(in_key_order)) return out_of_memory();
+    if (!ordered->build(offsets)) return out_of_memory();
     index.ordered = std::move(ordered);
     keyspace.database_path = path_;
     return {};

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/secret_vector.hpp"
 #include "engine/engine.hpp"
 
 namespace emdb::detail {
@@ -36,10 +37,10 @@ public:
     /// map stay as long as the cursor.
     bool advance(const OrderedIndex& index, OrderedIndex::Slice& slice) {
         if (next_ != 0) {
-            const Bytes next = index.key_at(next_);
+            const KeyReader::Key next = index.key_at(next_);
             // Bounds ascend; only a damaged one would lead back.
             if (compare_keys(next, from_.key) < 0) return false;
-            from_ = {next, true};
+            from_ = {keep(next), true};
         }
         index.collect(from_, to_ ? &*to_ : nullptr, slice);
         next_ = slice.next;
@@ -51,16 +52,31 @@ public:
     /// the range may be damaged.
     bool begins_behind(const Journal& journal, std::uint64_t offset) const noexcept {
         FrameView frame;
-        if (!journal.read(offset, false, frame)) return false;
+        PlainText text;
+        if (!journal.read(offset, false, frame, text)) return false;
         const int order = compare_keys(from_.key, frame.key);
         return order > 0 || (order == 0 && !from_.inclusive);
     }
 
 private:
+    // A key that is in the map stays; an opened one does not.
+    Bytes keep(const KeyReader::Key& key) {
+#if EMDB_ENCRYPT
+        if (key.is_opened()) {
+            next_key_ = static_cast<Bytes>(key).as_string_view();
+            return std::string_view(next_key_);
+        }
+#endif
+        return key;
+    }
+
     KeyBound from_;
     std::optional<KeyBound> to_;
     std::uint64_t next_ = 0;
     bool ended_ = false;
+#if EMDB_ENCRYPT
+    SecretString next_key_;
+#endif
 };
 
 /// Holds no lock and no pin between steps, only a reference on the generation: it may outlive the engine.
@@ -93,7 +109,7 @@ public:
             const std::uint64_t offset = slice_.offsets[next_++];
             if (next_ == 1 && cursor_.begins_behind(journal, offset)) continue;
             FrameView frame;
-            if (!journal.read(offset, verify_, frame)) {
+            if (!journal.read(offset, verify_, frame, text_)) {
                 fail(offset);
                 return false;
             }
@@ -126,7 +142,7 @@ private:
     }
 
     void fail(std::uint64_t offset) {
-        failed_ = damaged_record_error(keyspace_->database_path, offset);
+        failed_ = damaged_record_error(keyspace_->database_path, in_.journal(), offset);
         slice_.count = 0;
         next_ = 0;
     }
@@ -140,6 +156,7 @@ private:
     RangeCursor cursor_;
     OrderedIndex::Slice slice_;
     unsigned next_ = 0;
+    PlainText text_;
     std::optional<Error> failed_;
 };
 
@@ -188,7 +205,7 @@ Result<std::vector<std::uint64_t>> Engine::locate_range(const KeyspaceIndex& ind
         const std::lock_guard lock(publishing_);
         readable = locate();
     }
-    if (!readable) return damaged_error(index.ordered->unreadable());
+    if (!readable) return damaged_error(index.journal(), index.ordered->unreadable());
     if (!offsets.empty() && RangeCursor(range).begins_behind(index.journal(), offsets.front())) offsets.erase(offsets.begin());
     return offsets;
 }
@@ -210,7 +227,8 @@ Result<std::vector<Record>> Engine::range(const KeyspaceState& keyspace, const R
         const std::uint64_t offset = (*offsets)[i];
         if (i + ahead < offsets->size()) prefetch_frame(journal.address((*offsets)[i + ahead]));
         FrameView frame;
-        if (!journal.read(offset, verify_reads_, frame)) return damaged_error(offset);
+        PlainText text;
+        if (!journal.read(offset, verify_reads_, frame, text)) return damaged_error(journal, offset);
         if (moment.has_expired(frame)) continue;
         records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
     }

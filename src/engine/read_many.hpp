@@ -67,9 +67,10 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
             prefetch_frame(journal.address(offsets[i + ahead]));
         }
         FrameView frame;
+        PlainText text;
         if (offsets[i] == 0) {
             visit(i, std::nullopt);
-        } else if (match_usual(journal, offsets[i], keys[i], frame)) [[likely]] {
+        } else if (match_usual(journal, offsets[i], keys[i], frame, text)) [[likely]] {
             const bool live = !moment.has_expired(frame);
             if (live) ++found;
             visit(i, live ? MaybeView(frame.value.as_string_view()) : std::nullopt);
@@ -80,9 +81,9 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
             Match matched = Match::no;
             {
                 const Pins::Pin pin(*pins_);
-                matched = match_any(in.index, hash_of(keys[i]), keys[i], other, damaged);
+                matched = match_any(in.index, hash_of(keys[i]), keys[i], other, damaged, text);
             }
-            if (matched == Match::damaged) return damaged_error(damaged);
+            if (matched == Match::damaged) return damaged_error(journal, damaged);
             if (matched == Match::yes && moment.has_expired(other)) matched = Match::no;
             if (matched == Match::yes) ++found;
             visit(i, matched == Match::yes ? MaybeView(other.value.as_string_view()) : std::nullopt);

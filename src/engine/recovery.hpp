@@ -16,11 +16,12 @@
 
 namespace emdb::detail {
 
-/// Applies frames to the index while an engine is being opened. Records pass through a ring, so that the cache line of a key's
+/// Applies frames to the index of an engine that nobody else uses yet. Records pass through a ring, so that the cache line of a key's
 /// bucket is fetched while others are applied.
 class IndexBuilder {
 public:
-    IndexBuilder(Engine& engine, CheckpointLoad& checkpoint) : engine_(engine), checkpoint_(checkpoint) {
+    /// With a checkpoint, it goes on from there.
+    explicit IndexBuilder(Engine& engine, CheckpointLoad* checkpoint = nullptr) : engine_(engine), checkpoint_(checkpoint) {
         by_id_[0] = engine.default_keyspace_.get();
         for (const auto& entry : engine.namespaces_) by_id_[entry.second->id] = entry.second.get();
     }
@@ -34,13 +35,19 @@ public:
                 KeyspaceState* keyspace = keyspace_of(frame);
                 if (keyspace == nullptr) return unknown_namespace(offset);
                 forget(*keyspace);
-                if (ReplayedChanges* changes = checkpoint_.changes_of(*keyspace)) changes->clear();
+                if (ReplayedChanges* changes = changes_of(*keyspace)) changes->clear();
                 return {};
             }
             case FrameKind::namespace_create: return create_namespace(offset, frame);
             case FrameKind::namespace_drop: return drop_namespace(offset, frame);
-            default: return engine_.damaged_error(offset);
+            default: return engine_.damaged_error(engine_.journal(), offset);
         }
+    }
+
+    /// Null: there is none.
+    KeyspaceState* keyspace(std::uint32_t id) const {
+        const auto found = by_id_.find(id);
+        return found == by_id_.end() ? nullptr : found->second;
     }
 
     /// Applies what is still in the ring.
@@ -70,7 +77,7 @@ private:
         const std::uint64_t hash = siphash13(frame.key.data(), frame.key.size(), engine_.hash_key_0_, engine_.hash_key_1_);
         keyspace->index().hash.prefetch(KeyHash(hash));
         ring_[filled_++ % ring_size] = {keyspace, hash, offset, frame};
-        return {};
+        return engine_.journal().seals() ? finish() : Result<void>();  // what has been opened does not stay
     }
 
     Result<void> apply_pending(const Pending& pending) {
@@ -80,9 +87,15 @@ private:
             if (auto room = engine_.make_room(keyspace.index(), hash.shard(), 1, pending.frame.expiry_unix_ms != 0); !room) return room;
         }
         const Engine::Current current = engine_.find_slot(keyspace, hash, pending.frame.key);
-        if (ReplayedChanges* changes = checkpoint_.changes_of(keyspace)) {
+        if (ReplayedChanges* changes = changes_of(keyspace)) {
             if (current.at) changes->replaced(current.at.offset);
             if (pending.frame.kind() == FrameKind::put) changes->put(pending.hash, pending.offset);
+        }
+        NodePool::Promise nodes;
+        if (const OrderedIndex* ordered = keyspace.index().ordered.get(); ordered != nullptr && !current.at) {
+            auto promised = engine_.promise_nodes(*ordered, {&pending.frame.key, 1});
+            if (!promised) return std::move(promised).error();
+            nodes = std::move(*promised);
         }
         if (pending.frame.kind() == FrameKind::put) {
             const HashIndex::Change change(keyspace.index().hash, hash.shard());
@@ -113,11 +126,16 @@ private:
         KeyspaceState* keyspace = keyspace_of(frame);
         if (keyspace == nullptr || keyspace->id == 0) return unknown_namespace(offset);
         forget(*keyspace);
-        checkpoint_.dropped(*keyspace);
+        if (checkpoint_ != nullptr) checkpoint_->dropped(*keyspace);
         by_id_.erase(keyspace->id);
         last_ = nullptr;
         engine_.namespaces_.erase(engine_.namespaces_.find(keyspace->name));
         return {};
+    }
+
+    /// Null: nobody wants to know.
+    ReplayedChanges* changes_of(const KeyspaceState& keyspace) const {
+        return checkpoint_ == nullptr ? nullptr : checkpoint_->changes_of(keyspace);
     }
 
     void forget(KeyspaceState& keyspace) {
@@ -127,8 +145,7 @@ private:
 
     KeyspaceState* keyspace_of(const FrameView& frame) {
         if (last_ != nullptr && last_->id == frame.namespace_id) return last_;
-        const auto found = by_id_.find(frame.namespace_id);
-        last_ = found == by_id_.end() ? nullptr : found->second;
+        last_ = keyspace(frame.namespace_id);
         return last_;
     }
 
@@ -140,7 +157,7 @@ private:
     }
 
     Engine& engine_;
-    CheckpointLoad& checkpoint_;
+    CheckpointLoad* const checkpoint_;
     std::unordered_map<std::uint32_t, KeyspaceState*> by_id_;
     KeyspaceState* last_ = nullptr;
     std::array<Pending, ring_size> ring_;
@@ -154,9 +171,9 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     // While the index is built, every frame in the file may be looked at again.
     generation.journal().start_at(file_size, file_size, file_size);
     CheckpointLoad checkpoint(*this, file_size);
-    JournalReplay replay(generation.map().at(0), file_size, generation.journal().seed(), path_);
+    JournalReplay replay(generation.map().at(0), file_size, generation.journal().coding(), path_);
     const auto run = [&]() -> Result<ReplaySummary> {
-        IndexBuilder builder(*this, checkpoint);
+        IndexBuilder builder(*this, &checkpoint);
         auto summary = replay.run(builder, checkpoint.start());
         if (!summary) return summary;
         if (auto finished = builder.finish(); !finished) return std::move(finished).error();
@@ -206,6 +223,9 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         // Nothing says yet that the file's name is durable: its creator may have been stopped right after giving it. Whoever
         // appended a mark had been here before.
         if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
+    }
+    if (summary.vouched_end != summary.end && wants_session()) {
+        if (auto begun = begin_session(); !begun) return begun;
     }
     generation().flusher().vouch_for(summary.end, summary.vouched_end);
     return {};

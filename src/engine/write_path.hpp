@@ -38,6 +38,12 @@ Result<std::unique_lock<std::mutex>> Engine::lock_stripe(const KeyspaceState& ke
     if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
     std::unique_lock lock(stripe_of(keyspace, hash.shard()).mutex);
     if (auto allowed = refuse_write_locked(&keyspace); !allowed) return std::move(allowed).error();
+    while (wants_session()) [[unlikely]] {
+        lock.unlock();
+        if (auto all = lock_all(nullptr); !all) return std::move(all).error();  // begins one
+        lock.lock();
+        if (auto allowed = refuse_write_locked(&keyspace); !allowed) return std::move(allowed).error();
+    }
     return lock;
 }
 
@@ -45,6 +51,9 @@ Result<Engine::AllStripes> Engine::lock_all(const KeyspaceState* keyspace) {
     if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
     AllStripes lock(*this);
     if (auto allowed = refuse_write_locked(keyspace); !allowed) return std::move(allowed).error();
+    if (wants_session()) [[unlikely]] {
+        if (auto begun = begin_session(); !begun) return std::move(begun).error();
+    }
     return lock;
 }
 
@@ -61,15 +70,15 @@ Result<void> Engine::check_sizes(Bytes key, std::uint64_t value_size) {
 }
 
 // For writes that need the key's present value.
-Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const {
+Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key, PlainText& text) const {
     Current current;
     std::uint64_t damaged = 0;
     current.at = keyspace.index().hash.locate(hash, [&](std::uint64_t offset) {
-        const Match matched = match(journal(), offset, key, current.frame, true);
+        const Match matched = match(journal(), offset, key, current.frame, true, text);
         if (matched == Match::damaged) damaged = offset;
         return matched != Match::no;
     });
-    if (damaged != 0) return damaged_error(damaged);
+    if (damaged != 0) return damaged_error(journal(), damaged);
     return current;
 }
 
@@ -77,15 +86,17 @@ Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyH
 // is: 54 bits of its hash say so, and its value is lost in any case. So overwriting a damaged record heals it.
 Engine::Current Engine::find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept {
     Current current;
+    PlainText text;
     bool damaged = false;
     current.at = keyspace.index().hash.locate(hash, [&](std::uint64_t offset) {
-        const Match matched = match(journal(), offset, key, current.frame, false);
+        const Match matched = match(journal(), offset, key, current.frame, false, text);
         damaged = damaged || matched == Match::damaged;
         return matched == Match::yes;
     });
+    if (text.is_used()) current.frame.forget_contents();
     if (current.at || !damaged) [[likely]] return current;
     current.at = keyspace.index().hash.locate(hash, [&](std::uint64_t offset) {
-        return match(journal(), offset, key, current.frame, false) == Match::damaged;
+        return match(journal(), offset, key, current.frame, false, text) == Match::damaged;
     });
     current.frame = FrameView();
     return current;
@@ -220,6 +231,7 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
 
 // What the flush policy asks for after a write; no lock is held.
 Result<void> Engine::after_write() {
+    note_write();
     const FlushPolicy policy = options_.flush_policy;
     if (in_memory_ || policy.kind() == FlushPolicy::Kind::on_each_flush || policy.kind() == FlushPolicy::Kind::group) return {};
     if (policy.kind() == FlushPolicy::Kind::every_n) {
@@ -265,7 +277,8 @@ Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        const auto current = find_current(keyspace, hash, key);
+        PlainText text;
+        const auto current = find_current(keyspace, hash, key, text);
         if (!current) return current.error();
         if (!current->at) return MaybeValue();
         // An expired record is removed for good, too: once this call has returned, no clock that goes back may show it again.
@@ -285,7 +298,8 @@ Result<bool> Engine::compare_exchange(KeyspaceState& keyspace, Bytes key, std::o
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
         if (auto room = make_room(keyspace.index(), hash.shard(), 1, expiry != 0); !room) return std::move(room).error();
-        const auto current = find_current(keyspace, hash, key);
+        PlainText text;
+        const auto current = find_current(keyspace, hash, key, text);
         if (!current) return current.error();
         const bool present = current->at && !clock_.has_expired(current->frame);
         if (present != expected.has_value()) return false;
@@ -305,7 +319,8 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
         if (auto allowed = refuse_write(); !allowed) return allowed;
         if (!usable(keyspace)) return why_unusable(keyspace);
         const IndexRef in = reference(keyspace);  // keeps the value in place while the caller's code looks at it
-        auto found = find_frame(in, hash, key);
+        PlainText text;
+        auto found = find_frame(in, hash, key, text);
         if (!found) return std::move(found).error();
         const FrameView& seen = *found;
         const bool has_record = seen.start != nullptr;
