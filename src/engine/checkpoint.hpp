@@ -79,6 +79,7 @@ public:
         if (!from) return from.error();
         const auto to = fingerprint(meta_.complete_to);
         if (!to) return to.error();
+        meta_.durable_to = generation_->flusher().durable_end();
         meta_.fingerprint_from = *from;
         meta_.fingerprint_to = *to;
         return out_.finish(meta_, durable);

@@ -93,7 +93,7 @@ public:
     }
     bool restored() const noexcept { return restored_; }
     /// The journal below is known to have reached the disk.
-    std::uint64_t durable_end() const noexcept { return restored_ ? contents().complete_to : 0; }
+    std::uint64_t durable_end() const noexcept { return restored_ ? contents().durable_to : 0; }
 
     /// After the replay: whether the journal bears the checkpoint out. If not, the index is empty again.
     bool accept(const Result<ReplaySummary>& replayed) {
@@ -160,7 +160,7 @@ private:
     };
     using Arena = std::unique_ptr<TableArena, ReleaseArena>;
     static constexpr std::uint64_t job_size = std::uint64_t{256} << 10;
-    static constexpr std::uint64_t size_for_a_thread = std::uint64_t{4} << 20;
+    static constexpr std::uint64_t size_for_a_thread = std::uint64_t{2} << 20;
     static constexpr unsigned threads_max = 4;
 
     const MetaContents& contents() const noexcept { return file_->contents(); }

@@ -87,6 +87,9 @@ public:
         return journal_.completed() == nothing_new_end_ && last_mark_closes_;
     }
 
+    /// Up to where the journal is known to have reached the disk.
+    std::uint64_t durable_end() const noexcept { return durable_.load(std::memory_order_relaxed); }
+
     /// The journal ends with a close mark: a close without writes in between need not add one.
     void ends_with_close_mark() noexcept { last_mark_closes_ = true; }
 

@@ -7,14 +7,14 @@
 //       12     4  flags
 //       16    16  the database's file id
 //       32     8  replay from here: the index has everything below
-//       40     8  the index may have something of what lies between there and here, and nothing above; the journal below had
-//                 reached the disk
+//       40     8  the index may have something of what lies between there and here, and nothing above
 //       48     4  CRC-32C of the 64 KiB of journal below the first of them
 //       52     4  the same for the second
 //       56     4  the smallest namespace id that was never given out
 //       60     4  CRC-32C of the directory
 //       64     8  where the directory starts
 //       72     8  the directory's size; it ends the file
+//       80     8  the journal below had reached the disk: all that the index has, and perhaps not yet the mark that says so
 //      124     4  CRC-32C of the first 124 bytes
 //      128        sections, one behind the other in the order in which the directory lists them: of each keyspace's shards the
 //                 buckets of the hash table and the entries of the expiry queue; then of each keyspace the offsets of its
@@ -99,6 +99,7 @@ struct MetaContents {
     std::array<std::byte, 16> file_id{};
     std::uint64_t replay_from = 0;
     std::uint64_t complete_to = 0;
+    std::uint64_t durable_to = 0;
     std::uint32_t fingerprint_from = 0;
     std::uint32_t fingerprint_to = 0;
     std::uint32_t next_namespace_id = 1;
@@ -199,6 +200,7 @@ inline std::vector<std::byte> encode_meta_header(const MetaContents& contents, s
     out.put(crc32c(directory.data(), directory.size()));
     out.put(directory_at);
     out.put(static_cast<std::uint64_t>(directory.size()));
+    out.put(contents.durable_to);
     out.put_zeros_up_to(meta_header_size - 4);
     out.put(crc32c(out.bytes().data(), out.bytes().size()));
     return out.bytes();
@@ -259,6 +261,7 @@ private:
         const auto directory_crc = in.take<std::uint32_t>();
         const auto directory_at = in.take<std::uint64_t>();
         const auto directory_size = in.take<std::uint64_t>();
+        contents_.durable_to = (std::min)(in.take<std::uint64_t>(), contents_.complete_to);
         if (auto fits = fit(header, journal); !fits) return fits;
 
         if (directory_at < meta_header_size || directory_at > *size || directory_size != *size - directory_at) {
