@@ -200,8 +200,8 @@ Result<void> Engine::recover(std::uint64_t file_size) {
 }
 
 // After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one, and the
-// part that no mark vouches for becomes vouched for before anything new is written. What lies below `durable_end` is known to be on
-// the disk, by a mark or by a checkpoint, and need not be written again.
+// part that is not known to be on the disk, by a mark or by a checkpoint, is written again. Both reach the disk before anything new
+// is written; but not before the first write or flush does the database wait for that.
 Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end,
                                  std::uint64_t torn) {
     File& file = generation().file();
@@ -218,16 +218,13 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
     if (summary.end != file_size) {
         if (auto cut = file.truncate(summary.end); !cut) return cut;
     }
-    if (auto synced = file.sync(); !synced) return synced;
+    journal.sync_before_appending();
+    generation().flusher().start_at(durable_end, summary.vouched_end);
     if (summary.last_mark_offset == 0 && !in_memory_) {
         // Nothing says yet that the file's name is durable: its creator may have been stopped right after giving it. Whoever
         // appended a mark had been here before.
         if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
     }
-    if (summary.vouched_end != summary.end && wants_session()) {
-        if (auto begun = begin_session(); !begun) return begun;
-    }
-    generation().flusher().vouch_for(summary.end, summary.vouched_end);
     return {};
 }
 
