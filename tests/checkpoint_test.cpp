@@ -461,6 +461,20 @@ TEST_CASE("checkpoint: left-overs of a killed process go, and what lies at the t
     CHECK(!disk.exists(meta_temporary_path));
 }
 
+TEST_CASE("checkpoint: verify tells whether the next open would use it") {
+    const DiskImage image = closed_database(true);
+    const auto usable = [](SimulatedDisk& disk) { return detail::verify_database(disk, database_path, {}).value().meta_usable; };
+    SimulatedDisk disk(image, quiet());
+    CHECK(usable(disk));
+    disk.flip_bits(meta_path, detail::meta_header_size + 10);
+    CHECK(!usable(disk));
+    CHECK(disk.files().remove(meta_path));
+    CHECK(!usable(disk));
+    SimulatedDisk damaged(image, quiet());
+    damaged.flip_bits(database_path, damaged.bytes_of(database_path).size() - 100);
+    CHECK(!usable(damaged));
+}
+
 TEST_CASE("checkpoint: without a file, after a close, in a transaction") {
     Emdb memory = Emdb::open_in_memory();
     memory.insert("k", "v").value();

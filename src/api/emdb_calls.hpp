@@ -14,6 +14,8 @@
 #include "engine/engine.hpp"
 #include "engine/lock_inspection.hpp"
 #include "engine/opening.hpp"
+#include "engine/salvage.hpp"
+#include "engine/verification.hpp"
 
 namespace emdb {
 
@@ -133,6 +135,32 @@ Result<std::optional<LockHolder>> Emdb::lock_holder(Path path) {
     return detail::find_lock_holder(detail::native_environment(), path.utf8());
 }
 
+#if EMDB_ENCRYPT
+Result<void> Emdb::enable_encryption(Path path, EncryptionInput target, Cipher cipher, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).enable(target, cipher);
+}
+
+Result<void> Emdb::disable_encryption(Path path, EncryptionInput current, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).disable(current);
+}
+
+Result<void> Emdb::rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).rotate(current, next);
+}
+
+Result<void> Emdb::change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).change_passphrase(current, next);
+}
+#endif
+
 Result<void> Emdb::break_lock(Path path) { return detail::break_lock(detail::native_environment(), path.utf8()); }
+
+Result<VerifyReport> Emdb::verify(Path path, VerifyOptions options) {
+    return detail::verify_database(detail::native_environment(), path.utf8(), options);
+}
+
+Result<SalvageReport> Emdb::salvage(Path from, Path to, SalvageOptions options) {
+    return detail::salvage_database(detail::native_environment(), from.utf8(), to.utf8(), options);
+}
 
 }  // namespace emdb

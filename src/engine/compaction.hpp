@@ -122,6 +122,11 @@ Result<OpenedFile> EngineOpening::make_rewritten(const OpenedFile& fresh) const 
 }
 
 Result<void> Engine::compact() {
+    return compact_into([](OpenedFile&) { return Result<void>(); });
+}
+
+// prepare(fresh) may give the new file another key.
+Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare) {
     if (auto allowed = refuse_write(); !allowed) return allowed;
     const std::lock_guard maintenance(maintenance_);
     const auto begun = std::chrono::steady_clock::now();
@@ -136,6 +141,7 @@ Result<void> Engine::compact() {
     std::uint64_t new_size = 0;
     Rewrite rewrite(*this, Rewrite::Index::built);
     auto copied = rewrite.run([&](OpenedFile fresh) -> Result<OpenedFile> {
+        if (auto prepared = prepare(fresh); !prepared) return std::move(prepared).error();
         if (in_memory_) {
             auto file = make_memory_database(fresh.header);
             if (!file) return std::move(file).error();

@@ -157,6 +157,7 @@ public:
     Result<void> flush();
     Result<void> checkpoint();
     Result<void> compact();
+    Result<void> compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare);
     Result<void> backup_to(const std::string& target);
     Result<void> close();
     Result<EmdbStats> stats() const;

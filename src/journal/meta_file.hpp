@@ -429,9 +429,14 @@ private:
     std::vector<std::byte> buffer_;
 };
 
-/// Whether the checkpoint of the database at `database` is whole and fits it; the value tells up to where the journal must
-/// validate for it to be used. `journal` is the database's file.
-inline Result<std::uint64_t> check_meta_file(FileSystem& files, const std::string& database, const Header& header,
+/// The part of the journal that must validate for a checkpoint to be used.
+struct MetaReplay {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+};
+
+/// Whether the checkpoint of the database at `database` is whole and fits it. `journal` is the database's file.
+inline Result<MetaReplay> check_meta_file(FileSystem& files, const std::string& database, const Header& header,
                                              std::span<const std::byte> journal) {
     const auto meta = MetaFile::open(files, database, header, journal);
     if (!meta) return meta.error();
@@ -455,7 +460,7 @@ inline Result<std::uint64_t> check_meta_file(FileSystem& files, const std::strin
             return good.error();
         }
     }
-    return meta->contents().complete_to;
+    return MetaReplay{meta->contents().replay_from, meta->contents().complete_to};
 }
 
 }  // namespace emdb::detail
