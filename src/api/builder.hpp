@@ -107,6 +107,8 @@ namespace detail {
 /// The seam for tests: runs a database on another Environment (a simulated disk) than the operating system's.
 struct BuilderAccess {
     static void set_environment(EmdbBuilder& builder, Environment& environment);
+    /// Checkpoints of smaller databases are used, too.
+    static void use_checkpoints_from(EmdbBuilder& builder, std::uint64_t file_size);
 };
 
 }  // namespace detail

@@ -86,6 +86,10 @@ void detail::BuilderAccess::set_environment(EmdbBuilder& builder, Environment& e
     builder.options_->environment = &environment;
 }
 
+void detail::BuilderAccess::use_checkpoints_from(EmdbBuilder& builder, std::uint64_t file_size) {
+    builder.options_->checkpoint_used_from = file_size;
+}
+
 Result<Emdb> EmdbBuilder::build() const {
     auto engine = detail::Engine::open(*options_);
     if (!engine) return std::move(engine).error();
@@ -116,6 +120,8 @@ Result<bool> Emdb::drop_namespace(std::string_view name) { return engine_->drop_
 Result<std::vector<std::string>> Emdb::list_namespaces() const { return engine_->list_namespaces(); }
 
 Result<void> Emdb::flush() { return engine_->flush(); }
+
+Result<void> Emdb::checkpoint() { return engine_->checkpoint(); }
 
 Result<void> Emdb::compact() { return engine_->compact(); }
 

@@ -41,6 +41,7 @@ struct OpenOptions {
     std::optional<Cipher> cipher;
 #endif
     Environment* environment = nullptr;  ///< null: the operating system's
+    std::uint64_t checkpoint_used_from = std::uint64_t{256} << 10;  ///< a shorter journal is replayed from its start
 };
 
 }  // namespace emdb::detail

@@ -208,5 +208,8 @@ bool process_barrier_works() noexcept;
 /// of memory.
 void* allocate_pages(std::size_t size) noexcept;
 void release_pages(void* data, std::size_t size) noexcept;
+/// Gives the whole pages inside a part of such memory back to the system, where it takes them: that part is not used any more, but
+/// still to be released with the rest.
+void give_back_pages(void* data, std::size_t size) noexcept;
 
 }  // namespace emdb::detail
