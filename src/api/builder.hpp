@@ -2,6 +2,7 @@
 // EmdbBuilder: how a database is opened.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 #include "api/path.hpp"
 #include "base/callbacks.hpp"
 #include "base/config.hpp"
+#include "base/executor.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
 #include "base/ttl.hpp"
@@ -17,6 +19,11 @@
 namespace emdb {
 
 class Emdb;
+#if EMDB_ASYNC
+class AsyncEmdb;
+template <class T>
+class Future;
+#endif
 
 namespace detail {
 class Environment;
@@ -73,6 +80,21 @@ public:
     EmdbBuilder& clock(F&& f) {
         return set_clock(detail::Clock(std::forward<F>(f)));
     }
+#if EMDB_ASYNC
+    /// Where the asynchronous calls run, instead of emdb's own pool of threads (one for each processor, at most 8, shared by all
+    /// databases): an Executor, or anything with `post(std::function<void()>)`, by value, behind a pointer, or for a class derived
+    /// from Executor as a reference to what outlives the database. Null: the pool.
+    EmdbBuilder& executor(std::shared_ptr<Executor> executor);
+    EmdbBuilder& executor(Executor& executor) { return this->executor(detail::borrowed(executor)); }
+    template <detail::posts_tasks E>
+    EmdbBuilder& executor(E executor) {
+        return this->executor(std::shared_ptr<Executor>(std::make_shared<detail::ExecutorOf<E>>(std::move(executor))));
+    }
+    /// How many items a Stream may hold that its consumer has not taken. 64 by default; 0 is `invalid_config`.
+    EmdbBuilder& stream_depth(std::size_t items);
+    /// As `build()`, made by the pool or executor.
+    Future<Result<AsyncEmdb>> build_async() const;
+#endif
 
     /// Opens or creates the database. Errors: `invalid_config`; `io` (missing directory, permission, a directory as path,
     /// ...); `already_locked` (the message says by whom); `magic_mismatch` (not an emdb file); `version_mismatch`;

@@ -40,6 +40,10 @@ EmdbBuilder& EmdbBuilder::verify_reads(bool on) { return options_->verify_reads 
 EmdbBuilder& EmdbBuilder::append_mode(AppendMode mode) { return options_->append_mode = mode, *this; }
 EmdbBuilder& EmdbBuilder::set_log(detail::LogCallback callback) { return options_->on_log = std::move(callback), *this; }
 EmdbBuilder& EmdbBuilder::set_clock(detail::Clock clock) { return options_->clock = std::move(clock), *this; }
+#if EMDB_ASYNC
+EmdbBuilder& EmdbBuilder::executor(std::shared_ptr<Executor> executor) { return options_->executor = std::move(executor), *this; }
+EmdbBuilder& EmdbBuilder::stream_depth(std::size_t items) { return options_->stream_depth = items, *this; }
+#endif
 
 void detail::BuilderAccess::set_environment(EmdbBuilder& builder, Environment& environment) {
     builder.options_->environment = &environment;

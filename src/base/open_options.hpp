@@ -2,12 +2,15 @@
 // Everything that EmdbBuilder collects for opening a database.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "base/config.hpp"
 #include "base/callbacks.hpp"
+#include "base/config.hpp"
+#include "base/executor.hpp"
 #include "base/options.hpp"
 
 namespace emdb::detail {
@@ -29,6 +32,10 @@ struct OpenOptions {
     LogCallback on_log;
     Clock clock;
     Environment* environment = nullptr;  ///< null: the operating system's
+#if EMDB_ASYNC
+    std::shared_ptr<Executor> executor;  ///< null: emdb's own pool
+    std::size_t stream_depth = 64;
+#endif
 };
 
 }  // namespace emdb::detail

@@ -119,6 +119,13 @@ public:
     Result<void> close();
     Result<EmdbStats> stats() const;
 
+    // For who flushes in the name of others.
+    bool shares_syncs() const noexcept { return options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush; }
+    Error unsynced_error(const Error& error) const;
+    /// What a write, a flush or a transaction answers that is made by the closure of a running transaction, or in a forked child.
+    Result<void> refuse_write() const;
+    const OpenOptions& options() const noexcept { return options_; }
+
 private:
     friend class BulkLoad;
     friend class StagedWrites;
@@ -242,7 +249,6 @@ private:
     }
 
     // Write path.
-    Result<void> refuse_write() const;
     Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);

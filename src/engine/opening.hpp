@@ -244,6 +244,11 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
         return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
     }
+#if EMDB_ASYNC
+    if (options.stream_depth == 0) {
+        return Error(ErrorCode::invalid_config, "stream_depth(0) would let no item through. Give a number of items from 1 on.");
+    }
+#endif
 #if EMDB_TTL
     if (options.default_ttl && options.default_ttl->count() < 0) {
         return Error(ErrorCode::invalid_config, "default_ttl(" + std::to_string(options.default_ttl->count()) +
