@@ -187,13 +187,18 @@ Future<Result<std::size_t>> AsyncKeyspace::delete_group(std::string_view prefix)
 // Streams
 
 template <class T>
-Future<Result<std::optional<T>>> Stream<T>::next() {
-    return channel_->next();
+bool Stream<T>::is_at_hand(detail::Channel<T>& channel) noexcept {
+    return channel.is_at_hand();
 }
 
 template <class T>
-Result<std::optional<T>> Stream<T>::next_blocking() {
-    return channel_->next_blocking();
+Result<std::optional<T>> Stream<T>::take(detail::Channel<T>& channel) {
+    return channel.next_blocking();
+}
+
+template <class T>
+Future<Result<std::optional<T>>> Stream<T>::future(detail::Channel<T>& channel) {
+    return channel.next();
 }
 
 template <class T>
@@ -211,7 +216,6 @@ struct StreamAccess {
     static Stream<T> open(AsyncTarget& target, Result<std::unique_ptr<RecordSource>> source) {
         AsyncCore& core = *target.core();
         const Ref<Channel<T>> channel(new Channel<T>(std::move(source), core.executor(), core.engine().options().stream_depth));
-        channel->start();
         return Stream<T>(channel);
     }
 };

@@ -1,14 +1,15 @@
 #pragma once
-// Channel: between the iterator that a stream reads and its consumer.
+// Channel: between the iterator that a stream reads and its consumer. In one of two ways:
 //
-// Items go over in batches. There are two: one that the consumer takes items from, and one that is being filled or waits for the
-// consumer. Each holds half of the stream's depth, so that never more items exist than that. Reading is a task that ends when its
-// batch is full and is started again when that has been handed over: a consumer that sleeps blocks no thread, and a stream that
-// is destroyed has nothing to wake.
+//   - Directly: a consumer that may block, or runs in a task itself, reads item after item, without a lock and without a copy
+//     more than it takes. From memory an item takes a tenth of a microsecond, and waking a thread takes fifty times that.
+//   - By a task, where the consumer's thread is nobody's to read with, and ahead of the consumer where reading is slow (the
+//     records come from the disk). Items go over in batches: one that the consumer takes from, and one that is being read or waits
+//     for the consumer. Each holds half of the stream's depth, so there are never more items than that. The task ends when its
+//     batch is full, and is started again when that has been handed over: a consumer that sleeps blocks no thread, and a stream
+//     that is destroyed has nothing to wake.
 //
-// A consumer that may block, or runs in a task itself, and finds nothing read, reads a batch by itself if nobody is at it: waking
-// a thread would take longer. Where it always comes before the reading task (it does next to nothing with an item), that is
-// started less and less often.
+// Nothing is read before the consumer asks for the first item.
 
 #include "base/config.hpp"
 
@@ -16,6 +17,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -57,9 +59,9 @@ public:
         }
     }
 
-    /// Reads ahead for the first time.
-    void start() {
-        if (state_ == State::idle && !one_batch_) post_reading();
+    /// Whether next_blocking() would not wait for another thread, and this thread is one to read with.
+    bool is_at_hand() const noexcept {
+        return next_ < taken_.size() || (reads_directly_ && Frame::runs_on(executor_.get()));
     }
 
     Future<Item> next() {
@@ -68,11 +70,12 @@ public:
         const bool may_read = Frame::runs_on(executor_.get());
         std::unique_lock lock(mutex_);
         if (waiting_) return ready(still_waiting());
+        stop_reading_directly();
         for (;;) {
             if (hand_over()) return ready(first(lock));
             if (state_ == State::ended) return ready(end());
             if (state_ == State::reading || !may_read) break;
-            read_here(lock);
+            if (T item; read_here(lock, item)) return ready(std::move(item));
         }
         const Ref<ValueState<Item>> waiting(new ValueState<Item>(executor_));
         waiting_ = waiting;
@@ -83,14 +86,18 @@ public:
 
     Item next_blocking() {
         if (next_ < taken_.size()) return take();
+        if (reads_directly_) {
+            if (T item; read_item(item)) return item;
+        }
         if (fork_count_ != fork_count()) return stopped_error();
         std::unique_lock lock(mutex_);
         if (waiting_) return still_waiting();
+        stop_reading_directly();
         for (;;) {
             if (hand_over()) return first(lock);
             if (state_ == State::ended) return end();
             if (state_ == State::idle) {
-                read_here(lock);
+                if (T item; read_here(lock, item)) return item;
             } else {
                 const Pool::Blocking blocking;
                 batch_read_.wait(lock, [this] { return state_ != State::reading; });
@@ -106,7 +113,7 @@ public:
         if (fork_count_ == fork_count()) {
             const std::lock_guard lock(mutex_);
             waiting = std::move(waiting_);
-            if (state_ == State::idle) {
+            if (state_ == State::idle || reads_directly_) {
                 state_ = State::ended;
                 source = std::move(source_);  // what it pins is let go now, even if a task still refers to this
             }
@@ -143,11 +150,14 @@ public:
 
 private:
     enum class State : std::uint8_t { idle, reading, ended };
-    static constexpr std::uint32_t skipping_max = 63;
+    static constexpr std::chrono::microseconds slow{20};
 
-    Future<Item> ready(Item item) const { return Future<Item>(std::move(item), executor_); }
+    template <class Value>
+    Future<Item> ready(Value&& value) const {
+        return Future<Item>(std::forward<Value>(value), executor_);
+    }
 
-    Item take() { return std::optional<T>(std::move(taken_[next_++])); }
+    T&& take() noexcept { return std::move(taken_[next_++]); }
 
     static Error still_waiting() {
         return Error(ErrorCode::invalid_argument, "The stream's last next() has not completed. Await it before the next one.");
@@ -163,24 +173,65 @@ private:
     }
 
     // Of a batch that was handed over; meanwhile the next one may be read.
-    Item first(std::unique_lock<std::mutex>& lock) {
+    T&& first(std::unique_lock<std::mutex>& lock) {
+        const bool read_ahead = reads_ahead();
         lock.unlock();
-        if (batches_to_skip_ != 0) {
-            --batches_to_skip_;
-        } else if (!one_batch_) {
-            post_reading();
-        }
+        if (read_ahead) post_reading();
         return take();
     }
 
-    // The consumer reads by itself. If it was asked to be read ahead, the consumer was quicker than a task can be started.
-    void read_here(std::unique_lock<std::mutex>& lock) {
-        skipping_ = posted_ ? (std::min)(2 * skipping_ + 1, skipping_max) : 0;
-        batches_to_skip_ = skipping_;
+    bool reads_ahead() const noexcept { return is_slow_ && !one_batch_; }
+
+    // On the consumer's thread, when nobody else reads: an item, or else a batch or the end.
+    bool read_here(std::unique_lock<std::mutex>& lock, T& item) {
         state_ = State::reading;
+        reads_directly_ = !reads_ahead();
         lock.unlock();
-        read_batch();
+        if (!reads_directly_) {
+            read_batch();
+        } else if (read_item(item)) {
+            return true;
+        }
         lock.lock();
+        stop_reading_directly();
+        return false;
+    }
+
+    // With the lock.
+    void stop_reading_directly() noexcept {
+        if (std::exchange(reads_directly_, false) && state_ == State::reading) state_ = State::idle;
+    }
+
+    // False: there are no more, or reading has become slow.
+    bool read_item(T& item) {
+        if (fork_count_ != fork_count() || reads_ahead()) return false;
+        constexpr unsigned timed_one_in = 64;
+        const bool timed = ++read_directly_ % timed_one_in == 0;
+        const auto begun = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+        RecordView record;
+        if (!source_->next(record)) {
+            const std::lock_guard lock(mutex_);
+            end_reading();
+            return false;
+        }
+        copy(record, item);
+        if (timed) is_slow_ = std::chrono::steady_clock::now() - begun > slow;
+        return true;
+    }
+
+    static void copy(const RecordView& record, T& item) {
+        if constexpr (std::is_same_v<T, Record>) {
+            item.key = std::string(record.key);
+            item.value = std::string(record.value);
+        } else {
+            item = std::string(record.key);
+        }
+    }
+
+    // The source has no more. With the lock.
+    void end_reading() {
+        if (auto status = source_->status(); !status) error_.emplace(std::move(status).error());
+        state_ = State::ended;
     }
 
     Item end() {
@@ -197,50 +248,45 @@ private:
         post(executor_, *this);
     }
 
-    // By whoever has made the state `reading`.
+    // By whoever has made the state `reading`; read_ is that thread's meanwhile.
     void read_batch() noexcept {
+        const auto begun = std::chrono::steady_clock::now();
         std::exception_ptr failure;
         bool more = true;
-        // read_ is this thread's while it is read.
         keep_failure(failure, [&] {
             while (read_.size() < batch_size_ && !stopped_.load(std::memory_order_relaxed)) {
                 RecordView record;
                 more = source_->next(record);
                 if (!more) break;
-                if constexpr (std::is_same_v<T, Record>) {
-                    read_.push_back({std::string(record.key), std::string(record.value)});
-                } else {
-                    read_.emplace_back(record.key);
-                }
+                copy(record, read_.emplace_back());
             }
         });
+        const bool was_slow = std::chrono::steady_clock::now() - begun > slow;
         std::unique_ptr<RecordSource> finished;
         Ref<ValueState<Item>> waiting;
+        bool read_ahead = false;
         {
             const std::lock_guard lock(mutex_);
-            if (failure || !more) {
-                if (failure) {
-                    error_.emplace(ErrorCode::io, "Out of memory for the items of a stream. Free some, and read it again.");
-                } else if (auto status = source_->status(); !status) {
-                    error_.emplace(std::move(status).error());
-                }
+            is_slow_ = was_slow;
+            state_ = State::idle;
+            if (!more) end_reading();
+            if (failure) {
+                error_.emplace(ErrorCode::io, "Out of memory for the items of a stream. Free some, and read it again.");
+                state_ = State::ended;
             }
-            const bool ended = failure || !more || stopped_.load(std::memory_order_relaxed);
-            if (ended) finished = std::move(source_);
-            state_ = ended ? State::ended : State::idle;
-            if (waiting_) {
-                waiting = std::move(waiting_);
-                if (hand_over()) {
-                    waiting->value.emplace(take());
-                } else {
-                    waiting->value.emplace(end());
-                }
+            if (stopped_.load(std::memory_order_relaxed)) state_ = State::ended;
+            if (state_ == State::ended) finished = std::move(source_);
+            waiting = std::move(waiting_);
+            if (waiting && hand_over()) {
+                waiting->value.emplace(take());
+                read_ahead = reads_ahead();
+            } else if (waiting) {
+                waiting->value.emplace(end());
             }
         }
         batch_read_.notify_all();
         if (!waiting) return;
-        // The rest of the batch has been handed over with its first item.
-        if (!one_batch_) post_reading();
+        if (read_ahead) post_reading();
         waiting->complete();
     }
 
@@ -252,13 +298,14 @@ private:
     // The consumer's.
     std::vector<T> taken_;
     std::size_t next_ = 0;
-    std::uint32_t skipping_ = 0;
-    std::uint32_t batches_to_skip_ = 0;  ///< how many are handed over without asking for the next to be read ahead
+    bool reads_directly_ = false;  ///< the state is `reading`, by the consumer
+    unsigned read_directly_ = 0;
 
     std::mutex mutex_;  ///< guards what follows
     std::condition_variable batch_read_;
     State state_ = State::idle;
     bool posted_ = false;
+    bool is_slow_ = false;  ///< how reading went last; whoever reads may look at it, too
     std::unique_ptr<RecordSource> source_;
     std::vector<T> read_;
     std::optional<Error> error_;

@@ -152,6 +152,19 @@ void keep_failure(std::exception_ptr& failure, F&& f) noexcept {
 #endif
 }
 
+/// Empties an optional at the end of its scope.
+template <class Value>
+class Reset {
+public:
+    explicit Reset(std::optional<Value>& value) noexcept : value_(value) {}
+    Reset(const Reset&) = delete;
+    Reset& operator=(const Reset&) = delete;
+    ~Reset() { value_.reset(); }
+
+private:
+    std::optional<Value>& value_;
+};
+
 struct Nothing {};
 template <class T>
 using Stored = std::conditional_t<std::is_void_v<T>, Nothing, T>;
@@ -326,8 +339,9 @@ public:
 
     /// Made by emdb only: one that will complete, and one that has.
     explicit Future(detail::Ref<detail::ValueState<T>> state) noexcept : state_(std::move(state)) {}
-    explicit Future(detail::Stored<T> value, std::shared_ptr<Executor> executor) noexcept
-        : ready_(std::move(value)), executor_(std::move(executor)) {}
+    template <class Value>
+    explicit Future(Value&& value, std::shared_ptr<Executor> executor)
+        : ready_(std::in_place, std::forward<Value>(value)), executor_(std::move(executor)) {}
 
 private:
     template <class, class, class>
@@ -338,10 +352,8 @@ private:
                                          "never had one. Take it once."));
     }
     T take_ready() {
-        detail::Stored<T> value = std::move(*ready_);
-        ready_.reset();
-        executor_.reset();
-        if constexpr (!std::is_void_v<T>) return value;
+        const detail::Reset reset(ready_);
+        if constexpr (!std::is_void_v<T>) return std::move(*ready_);
     }
     T take() {
         const auto state = std::exchange(state_, {});
