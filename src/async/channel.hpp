@@ -210,8 +210,10 @@ private:
         const auto begun = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
         RecordView record;
         if (!source_->next(record)) {
+            std::unique_ptr<RecordSource> finished;
             const std::lock_guard lock(mutex_);
             end_reading();
+            finished = std::move(source_);
             return false;
         }
         copy(record, item);

@@ -258,15 +258,12 @@ public:
     /// Empty.
     Future() noexcept = default;
     Future(Future&& other) noexcept
-        : state_(std::move(other.state_)), ready_(std::move(other.ready_)), executor_(std::move(other.executor_)) {
-        other.ready_.reset();
-    }
+        : state_(std::move(other.state_)), ready_(std::exchange(other.ready_, std::nullopt)), executor_(std::move(other.executor_)) {}
     Future& operator=(Future&& other) noexcept {
-        state_ = std::move(other.state_);
-        ready_.reset();
-        if (other.ready_) ready_.emplace(std::move(*other.ready_));
-        other.ready_.reset();
-        executor_ = std::move(other.executor_);
+        if (this != &other) {
+            std::destroy_at(this);
+            std::construct_at(this, std::move(other));
+        }
         return *this;
     }
     ~Future() = default;

@@ -48,10 +48,10 @@ private:
 
     Result<T> call(AsyncTarget& target) override {
         return [&]<std::size_t... i>(std::index_sequence<i...>) {
-            if constexpr (std::is_invocable_v<Work&, Emdb&, Arguments...>) {
-                return work_(target.core()->database(), arguments_[i]...);
-            } else {
+            if constexpr (std::is_invocable_v<Work&, Keyspace&, Arguments...>) {
                 return work_(target.keyspace(), arguments_[i]...);
+            } else {
+                return work_(target.core()->database(), arguments_[i]...);
             }
         }(std::index_sequence_for<Arguments...>());
     }
