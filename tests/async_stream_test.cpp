@@ -205,7 +205,7 @@ TEST_SUITE("a stream") {
         auto first = stream.next().future();
         CHECK(stream.next().future().get() == ErrorCode::invalid_argument);
         CHECK(stream.next_blocking() == ErrorCode::invalid_argument);
-        CHECK(executor->run_all() == 1);
+        CHECK(executor->run_all() >= 1);
         CHECK(first.get().value().has_value());
         CHECK(stream.next().then([](Result<std::optional<Record>> item) { return item.value().has_value(); }).is_ready() == false);
         executor->run_all();

@@ -98,7 +98,7 @@ private:
 
     template <class Outcome>
     Future<Outcome> ready(Error error) const {
-        return Future<Outcome>(std::move(error), detail::executor_of(*target_));
+        return detail::ready_future<Outcome>(std::move(error), detail::executor_of(*target_));
     }
     Result<void> refuse_transaction() const;
 };

@@ -154,7 +154,7 @@ private:
 
     template <class Value>
     Future<Item> ready(Value&& value) const {
-        return Future<Item>(std::forward<Value>(value), executor_);
+        return ready_future<Item>(std::forward<Value>(value), executor_);
     }
 
     T&& take() noexcept { return std::move(taken_[next_++]); }

@@ -152,19 +152,6 @@ void keep_failure(std::exception_ptr& failure, F&& f) noexcept {
 #endif
 }
 
-/// Empties an optional at the end of its scope.
-template <class Value>
-class Reset {
-public:
-    explicit Reset(std::optional<Value>& value) noexcept : value_(value) {}
-    Reset(const Reset&) = delete;
-    Reset& operator=(const Reset&) = delete;
-    ~Reset() { value_.reset(); }
-
-private:
-    std::optional<Value>& value_;
-};
-
 struct Nothing {};
 template <class T>
 using Stored = std::conditional_t<std::is_void_v<T>, Nothing, T>;
@@ -240,6 +227,15 @@ struct Continued<F, void> : std::invoke_result<F&> {};
 template <class U, class T, class F>
 class ThenState;
 
+/// A future that has its outcome. For then() it needs an executor, too.
+template <class T, class Value>
+Future<T> ready_future(Value&& value, std::shared_ptr<Executor> executor) {
+    Ref<ValueState<T>> state(new ValueState<T>(std::move(executor)));
+    state->value.emplace(std::forward<Value>(value));
+    state->complete();
+    return Future<T>(std::move(state));
+}
+
 }  // namespace detail
 
 /// The outcome of a call that emdb makes on its pool or executor: most often a `Result`, there once the call is done. The call
@@ -257,27 +253,19 @@ public:
 
     /// Empty.
     Future() noexcept = default;
-    Future(Future&& other) noexcept
-        : state_(std::move(other.state_)), ready_(std::exchange(other.ready_, std::nullopt)), executor_(std::move(other.executor_)) {}
-    Future& operator=(Future&& other) noexcept {
-        if (this != &other) {
-            std::destroy_at(this);
-            std::construct_at(this, std::move(other));
-        }
-        return *this;
-    }
+    Future(Future&& other) noexcept = default;
+    Future& operator=(Future&& other) noexcept = default;
     ~Future() = default;
 
     /// Whether there is an outcome to take, now or later.
-    bool valid() const noexcept { return state_ || ready_; }
+    bool valid() const noexcept { return static_cast<bool>(state_); }
     /// Whether `get()` would not block, nor `co_await` suspend.
-    bool is_ready() const noexcept { return ready_ || (state_ && state_->done()); }
+    bool is_ready() const noexcept { return state_ && state_->done(); }
 
     /// Blocks until the outcome is there. A thread that is running emdb's work (of the pool, or in a task of the executor) makes
     /// the awaited call itself if nobody has begun it; on the pool another thread takes its place while it blocks. So it may be
     /// called anywhere, except where it would block an executor's only thread for what needs that thread: prefer `co_await` there.
     T get() {
-        if (ready_) return take_ready();
         require_state();
         state_->wait();
         return take();
@@ -291,7 +279,6 @@ public:
         using Returned = typename detail::Continued<std::decay_t<F>, T>::type;
         using U = typename detail::Unwrapped<Returned>::type;
         using Then = detail::ThenState<U, T, std::decay_t<F>>;
-        if (ready_) make_state();
         require_state();
         const auto parent = std::exchange(state_, {});
         Then* const next = new Then(parent, std::forward<F>(f));
@@ -321,7 +308,7 @@ public:
         }
         T await_resume() {
             attached_ = false;
-            return future_.ready_ ? future_.take_ready() : future_.take();
+            return future_.take();
         }
 
     private:
@@ -334,11 +321,8 @@ public:
     Awaiter operator co_await() & noexcept { return Awaiter(*this); }
     Awaiter operator co_await() && noexcept { return Awaiter(*this); }
 
-    /// Made by emdb only: one that will complete, and one that has.
+    /// Made by emdb only.
     explicit Future(detail::Ref<detail::ValueState<T>> state) noexcept : state_(std::move(state)) {}
-    template <class Value>
-    explicit Future(Value&& value, std::shared_ptr<Executor> executor)
-        : ready_(std::in_place, std::forward<Value>(value)), executor_(std::move(executor)) {}
 
 private:
     template <class, class, class>
@@ -348,25 +332,12 @@ private:
         if (!state_) detail::raise(Error(ErrorCode::invalid_argument, "The Future is empty: its outcome was taken before, or it "
                                          "never had one. Take it once."));
     }
-    T take_ready() {
-        const detail::Reset reset(ready_);
-        if constexpr (!std::is_void_v<T>) return std::move(*ready_);
-    }
     T take() {
         const auto state = std::exchange(state_, {});
         return state->take();
     }
-    // A ready one becomes one with a state, for then().
-    void make_state() {
-        state_ = detail::Ref<detail::ValueState<T>>(new detail::ValueState<T>(std::move(executor_)));
-        state_->value.emplace(std::move(*ready_));
-        ready_.reset();
-        state_->complete();
-    }
 
     detail::Ref<detail::ValueState<T>> state_;
-    std::optional<detail::Stored<T>> ready_;
-    std::shared_ptr<Executor> executor_;  ///< of a ready one
 };
 
 namespace detail {

@@ -65,7 +65,7 @@ template <class T, class Work, class... Arguments>
     requires(std::is_same_v<Arguments, Bytes> && ...)
 Future<Result<T>> make_call(const std::shared_ptr<AsyncTarget>& target, CallKind kind, Work work, Arguments... arguments) {
     if (auto refused = refuse_call(*target, kind); !refused) {
-        return Future<Result<T>>(std::move(refused).error(), executor_of(*target));
+        return ready_future<Result<T>>(std::move(refused).error(), executor_of(*target));
     }
     auto* const call = CopiedCall<T, Work, Arguments...>::make(target, kind, std::move(work), arguments...);
     Future<Result<T>> future{Ref<ValueState<Result<T>>>(call)};
