@@ -28,7 +28,7 @@ LAYERS = {
     "checks": "base",
     "crypto": "base",
     "os": "base",
-    "index": "base checks os",
+    "index": "base checks crypto os",
     "journal": "base checks crypto os",
     "engine": "base checks crypto os index journal",
     "api": "base checks crypto os index journal engine",

@@ -20,6 +20,7 @@
 #include "base/options.hpp"
 #include "base/range.hpp"
 #include "base/ttl.hpp"
+#include "base/encryption_input.hpp"
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/callbacks.hpp"
@@ -56,6 +57,32 @@
 #include "checks/frame_sum.hpp"
 #include "checks/siphash.hpp"
 
+// crypto: the primitives of encryption at rest.
+#if EMDB_ENCRYPT
+#include "crypto/targets.hpp"
+#include "crypto/wipe.hpp"
+#include "crypto/secret_memory.hpp"
+#include "crypto/blake2b.hpp"
+#include "crypto/aead_call.hpp"
+#include "crypto/aes_portable.hpp"
+#include "crypto/ghash_portable.hpp"
+#include "crypto/aes_gcm_portable.hpp"
+#include "crypto/aes_gcm_key.hpp"
+#include "crypto/aes_gcm_x86.hpp"
+#include "crypto/aes_gcm_vaes.hpp"
+#include "crypto/aes_gcm_arm.hpp"
+#include "crypto/chacha20.hpp"
+#include "crypto/chacha20_x86.hpp"
+#include "crypto/poly1305.hpp"
+#include "crypto/chacha20_poly1305.hpp"
+#include "crypto/aead.hpp"
+#include "crypto/argon2_fill.hpp"
+#include "crypto/argon2_fill_x86.hpp"
+#include "crypto/argon2id.hpp"
+#endif
+#include "crypto/secret_vector.hpp"
+#include "crypto/plain_text.hpp"
+
 // os: files, mappings, locks, clock, entropy.
 #include "os/contract.hpp"
 #include "os/system_error.hpp"
@@ -65,12 +92,15 @@
 // journal: the file, its frames, appending, syncing, recovery.
 #include "journal/header.hpp"
 #include "journal/frame.hpp"
+#include "journal/sealed_frame.hpp"
+#include "journal/sealer.hpp"
+#include "journal/key_block.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/journal_map.hpp"
 #include "journal/append_window.hpp"
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
-#include "journal/batch_buffer.hpp"
 
 // index: from hashes, and in key order, to offsets; read without locks.
 #include "index/thread_slot.hpp"
@@ -83,10 +113,12 @@
 #include "index/ordered_index.hpp"
 #include "index/ordered_shape.hpp"
 #include "index/ordered_sort.hpp"
+#include "index/offset_sort.hpp"
 
 // engine: generations, read and write paths, transactions, expiry.
 #include "engine/generation.hpp"
 #include "engine/expiry_clock.hpp"
+#include "engine/keyspace_index.hpp"
 #include "engine/keyspace_state.hpp"
 #include "engine/lock_file.hpp"
 #include "engine/lock_inspection.hpp"
@@ -106,6 +138,12 @@
 #include "engine/recovery.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
+#include "engine/encryption.hpp"
+#include "engine/rewrite.hpp"
+#include "engine/compaction.hpp"
+#include "engine/auto_compaction.hpp"
+#include "engine/backup.hpp"
+#include "engine/encryption_change.hpp"
 #include "engine/closing.hpp"
 
 // api: the public calls.
@@ -126,6 +164,21 @@
 #include "async/async_keyspace_calls.hpp"
 #include "async/async_emdb_calls.hpp"
 
+#undef EMDB_AES_ARM_INLINE
+#undef EMDB_AES_ARM_TARGET
+#undef EMDB_AES_NI_INLINE
+#undef EMDB_AES_NI_TARGET
+#undef EMDB_AVX2_INLINE
+#undef EMDB_AVX2_TARGET
+#undef EMDB_AVX512_INLINE
+#undef EMDB_AVX512_TARGET
+#undef EMDB_CHACHA20_ROWS
+#undef EMDB_CRYPTO_ARM64
+#undef EMDB_CRYPTO_X86
+#undef EMDB_SECRET_PAGES
+#undef EMDB_UNROLL
+#undef EMDB_VAES_INLINE
+#undef EMDB_VAES_TARGET
 #undef EMDB_WIDE_REGISTERS
 #undef EMDB_WIDE_TARGET
 #endif  // EMDB_IMPLEMENTATION

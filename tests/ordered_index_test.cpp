@@ -80,7 +80,7 @@ public:
         return keys_.size();
     }
     const std::string& key(std::uint64_t offset) const { return keys_[static_cast<std::size_t>(offset - 1)]; }
-    static Bytes read(const void* frames, std::uint64_t offset) noexcept {
+    static Bytes read(const void* frames, std::uint64_t offset, PlainText&) noexcept {
         const auto& keys = static_cast<const Frames*>(frames)->keys_;
         return offset == 0 || offset > keys.size() ? Bytes() : Bytes(keys[static_cast<std::size_t>(offset - 1)]);
     }

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "api/path.hpp"
@@ -60,6 +62,15 @@ public:
         return default_ttl(detail::saturating_milliseconds(duration));
     }
 #endif
+#if EMDB_ENCRYPT
+    /// Encrypts a new database, and opens an encrypted one, with a key of 32 random bytes, or with a passphrase (see EncryptionInput). Both
+    /// given, or an empty passphrase: `invalid_config`. A file that is not encrypted: `not_encrypted`; the wrong one:
+    /// `encryption_key_mismatch`; none for an encrypted file: `key_required`.
+    EmdbBuilder& encryption_key(std::span<const std::byte, 32> key);
+    EmdbBuilder& encryption_passphrase(std::string_view passphrase);
+    /// For new databases; AES-256-GCM unless called. An existing file's own must be the same (`invalid_config`).
+    EmdbBuilder& cipher(Cipher cipher);
+#endif
     EmdbBuilder& flush_policy(FlushPolicy policy);
     /// Keeps an index in key order besides, for `range` and its kin: about 25 bytes of memory a key, and writes that add or
     /// remove keys take about twice as long. Nothing of it is in the file, so it may be on or off at each opening. Off by default.
@@ -69,7 +80,10 @@ public:
     EmdbBuilder& verify_reads(bool on);
     /// Forces how frames are appended; `mapped` on a file system that does not keep allocations is `invalid_config`.
     EmdbBuilder& append_mode(AppendMode mode);
-    /// f(LogLevel, std::string_view): recovery summaries, cut tails, failures. May be called from any thread that uses the
+    /// Has a background thread compact the database when at least `min_dead_bytes` of its file are dead and make up at least
+    /// `dead_ratio` (above 0, at most 1) of it; 0.5 and 64 MiB suit many. Errors go to the log. Off unless called.
+    EmdbBuilder& auto_compact(double dead_ratio, std::uint64_t min_dead_bytes);
+    /// f(LogLevel, std::string_view): recovery summaries, cut tails, compactions, failures. May be called from any thread that uses the
     /// database, with locks held: it must not call back into the database, nor throw. Silent by default.
     template <class F>
     EmdbBuilder& on_log(F&& f) {

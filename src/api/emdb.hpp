@@ -12,6 +12,7 @@
 #include "api/builder.hpp"
 #include "api/keyspace.hpp"
 #include "api/path.hpp"
+#include "base/encryption_input.hpp"
 #include "api/transaction.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
@@ -63,6 +64,17 @@ public:
     /// share of one under FlushPolicy::group. A failed sync is final: this call says `io`, later writes and flushes `poisoned`,
     /// until the database is reopened; reads go on.
     Result<void> flush();
+    /// Rewrites the file without what is dead: replaced and removed records, expired ones, frames of removals. Reads and writes go
+    /// on; writers wait for the last step only (a few milliseconds), readers never. Records come to lie in key order where range
+    /// scans are enabled. Needs free space for the result, and memory for a second index. The old file's space is returned when the
+    /// last ValueRef and iterator into it has gone. After a crash the file is the old or the new one. Errors: `io` (a full disk) and
+    /// `corrupted` (a live record is damaged) change nothing; `poisoned`; `stopped`. Cost: one read and one write of what lives.
+    Result<void> compact();
+    /// Writes a copy as of one moment to `target`, without what is dead, as a database of its own. Reads and writes go on. `target`
+    /// is absent, an empty file or an emdb database that nobody has open, which is replaced atomically; anything else, and the
+    /// database itself, is `invalid_argument`. After an error or a crash `target` is as it was. Works on poisoned databases, too.
+    Result<void> backup_to(Path target) const;
+
     /// Flushes, gives preallocated space back and releases the lock, for all copies of the handle; later calls answer
     /// `stopped`, and a second close is no error. Dropping the last handle does the same, with errors sent to the log.
     Result<void> close();
@@ -74,6 +86,21 @@ public:
     /// Removes a left-over lock file. Never needed for opening (the lock that counts is the operating system's, and ends with
     /// its process); refused with `already_locked` while somebody has the database open.
     static Result<void> break_lock(Path path);
+
+#if EMDB_ENCRYPT
+    // Offline changes. The database must not be open anywhere (`already_locked`). What they leave after a crash is the old state or the
+    // new one, whole. `keep_backup` leaves a copy with the old key, or unencrypted as it was, as "<path>.encbak"; otherwise no copy is
+    // left, as far as the disk itself keeps none. Errors: `encryption_key_mismatch`, `not_encrypted`, `invalid_argument` (encrypted
+    // already; an empty passphrase), those of opening and of `compact`, which costs the same.
+
+    static Result<void> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm, bool keep_backup = false);
+    static Result<void> disable_encryption(Path path, EncryptionInput current, bool keep_backup = false);
+    /// Encrypts everything anew with a new data key. What a leaked key or passphrase calls for.
+    static Result<void> rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);
+    /// Wraps the data key anew; writes the header only. Whoever has an old copy of the file and the old passphrase can still read this
+    /// one: after a leak use rotate_encryption_key. Works for keys, too.
+    static Result<void> change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);
+#endif
 
 private:
     friend class EmdbBuilder;

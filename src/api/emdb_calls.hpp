@@ -17,6 +17,27 @@
 
 namespace emdb {
 
+#if EMDB_ENCRYPT
+
+// EncryptionInput
+
+EncryptionInput::EncryptionInput(bool is_key, std::string_view secret) : is_key_(is_key), secret_(secret) {}
+EncryptionInput EncryptionInput::key(std::span<const std::byte, 32> key) {
+    return {true, std::string_view(reinterpret_cast<const char*>(key.data()), key.size())};
+}
+EncryptionInput EncryptionInput::passphrase(std::string_view passphrase) { return {false, passphrase}; }
+EncryptionInput::EncryptionInput(const EncryptionInput& other) = default;
+EncryptionInput& EncryptionInput::operator=(const EncryptionInput& other) {
+    if (this == &other) return *this;
+    detail::wipe(secret_.data(), secret_.capacity());
+    is_key_ = other.is_key_;
+    secret_ = other.secret_;
+    return *this;
+}
+EncryptionInput::~EncryptionInput() { detail::wipe(secret_.data(), secret_.capacity()); }
+
+#endif
+
 // EmdbBuilder
 
 EmdbBuilder::EmdbBuilder() : options_(std::make_unique<detail::OpenOptions>()) {}
@@ -34,8 +55,26 @@ EmdbBuilder& EmdbBuilder::data_root(Path directory) { return options_->data_root
 #if EMDB_TTL
 EmdbBuilder& EmdbBuilder::default_ttl(std::chrono::milliseconds duration) { return options_->default_ttl = duration, *this; }
 #endif
+#if EMDB_ENCRYPT
+EmdbBuilder& EmdbBuilder::encryption_key(std::span<const std::byte, 32> key) {
+    options_->encryption_key = EncryptionInput::key(key);
+    return *this;
+}
+EmdbBuilder& EmdbBuilder::encryption_passphrase(std::string_view passphrase) {
+    options_->encryption_passphrase = EncryptionInput::passphrase(passphrase);
+    return *this;
+}
+EmdbBuilder& EmdbBuilder::cipher(Cipher cipher) {
+    options_->cipher = cipher;
+    return *this;
+}
+#endif
 EmdbBuilder& EmdbBuilder::enable_range_scans(bool on) { return options_->range_scans = on, *this; }
 EmdbBuilder& EmdbBuilder::flush_policy(FlushPolicy policy) { return options_->flush_policy = policy, *this; }
+EmdbBuilder& EmdbBuilder::auto_compact(double dead_ratio, std::uint64_t min_dead_bytes) {
+    options_->auto_compact = detail::AutoCompactLimits{dead_ratio, min_dead_bytes};
+    return *this;
+}
 EmdbBuilder& EmdbBuilder::verify_reads(bool on) { return options_->verify_reads = on, *this; }
 EmdbBuilder& EmdbBuilder::append_mode(AppendMode mode) { return options_->append_mode = mode, *this; }
 EmdbBuilder& EmdbBuilder::set_log(detail::LogCallback callback) { return options_->on_log = std::move(callback), *this; }
@@ -80,6 +119,10 @@ Result<std::vector<std::string>> Emdb::list_namespaces() const { return engine_-
 
 Result<void> Emdb::flush() { return engine_->flush(); }
 
+Result<void> Emdb::compact() { return engine_->compact(); }
+
+Result<void> Emdb::backup_to(Path target) const { return engine_->backup_to(target.utf8()); }
+
 Result<void> Emdb::close() { return engine_->close(); }
 
 Result<EmdbStats> Emdb::stats() const { return engine_->stats(); }
@@ -87,6 +130,24 @@ Result<EmdbStats> Emdb::stats() const { return engine_->stats(); }
 Result<std::optional<LockHolder>> Emdb::lock_holder(Path path) {
     return detail::find_lock_holder(detail::native_environment(), path.utf8());
 }
+
+#if EMDB_ENCRYPT
+Result<void> Emdb::enable_encryption(Path path, EncryptionInput target, Cipher cipher, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).enable(target, cipher);
+}
+
+Result<void> Emdb::disable_encryption(Path path, EncryptionInput current, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).disable(current);
+}
+
+Result<void> Emdb::rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).rotate(current, next);
+}
+
+Result<void> Emdb::change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    return detail::EncryptionChange(detail::native_environment(), path.utf8(), keep_backup).change_passphrase(current, next);
+}
+#endif
 
 Result<void> Emdb::break_lock(Path path) { return detail::break_lock(detail::native_environment(), path.utf8()); }
 

@@ -23,22 +23,32 @@ namespace emdb {
 // ValueRef
 
 ValueRef::ValueRef(const ValueRef& other) noexcept
-    : value_(other.value_), generation_(other.generation_), stripe_(other.stripe_) {
+    : value_(other.value_), generation_(other.generation_), owned_(other.owned_), stripe_(other.stripe_) {
     if (generation_ != nullptr) generation_->acquire(stripe_);
+#if EMDB_ENCRYPT
+    if (owned_ != nullptr) owned_->acquire();
+#endif
 }
 
 ValueRef::ValueRef(ValueRef&& other) noexcept
-    : value_(std::exchange(other.value_, Bytes())), generation_(std::exchange(other.generation_, nullptr)), stripe_(other.stripe_) {}
+    : value_(std::exchange(other.value_, Bytes())),
+      generation_(std::exchange(other.generation_, nullptr)),
+      owned_(std::exchange(other.owned_, nullptr)),
+      stripe_(other.stripe_) {}
 
 ValueRef& ValueRef::operator=(ValueRef other) noexcept {
     std::swap(value_, other.value_);
     std::swap(generation_, other.generation_);
+    std::swap(owned_, other.owned_);
     std::swap(stripe_, other.stripe_);
     return *this;
 }
 
 ValueRef::~ValueRef() {
     if (generation_ != nullptr) generation_->release(stripe_);
+#if EMDB_ENCRYPT
+    if (owned_ != nullptr) owned_->release();
+#endif
 }
 
 // Keyspace
@@ -62,7 +72,7 @@ Result<std::optional<ValueRef>> Keyspace::get_zerocopy(Bytes key) const {
     auto pinned = engine_->get_zerocopy(*state_, key);
     if (!pinned) return std::move(pinned).error();
     std::optional<ValueRef> value;
-    if (*pinned) value.emplace((*pinned)->generation, (*pinned)->stripe, (*pinned)->value);
+    if (*pinned) value.emplace((*pinned)->generation, (*pinned)->owned, (*pinned)->stripe, (*pinned)->value);
     return value;
 }
 

@@ -13,6 +13,7 @@ namespace emdb {
 
 namespace detail {
 class Generation;
+class OwnedValue;
 }
 
 /// A value where it lies in the database's memory map, without a copy. It stays valid and unchanged for its whole life:
@@ -41,12 +42,13 @@ public:
     friend bool operator==(const ValueRef& a, Bytes b) noexcept { return a.value_ == b; }
 
     /// Made by the engine only: takes over a reference that the caller holds on `generation`.
-    ValueRef(detail::Generation* generation, std::uint32_t stripe, Bytes value) noexcept
-        : value_(value), generation_(generation), stripe_(stripe) {}
+    ValueRef(detail::Generation* generation, detail::OwnedValue* owned, std::uint32_t stripe, Bytes value) noexcept
+        : value_(value), generation_(generation), owned_(owned), stripe_(stripe) {}
 
 private:
     Bytes value_;
     detail::Generation* generation_;
+    detail::OwnedValue* owned_;  ///< of an encrypted database
     std::uint32_t stripe_;
 };
 

@@ -17,6 +17,7 @@
 #include "async/async_keyspace.hpp"
 #include "async/call.hpp"
 #include "async/future.hpp"
+#include "base/encryption_input.hpp"
 
 namespace emdb {
 
@@ -68,11 +69,21 @@ public:
 
     /// All flushes that wait for the disk are made by one thread, and under FlushPolicy::group they share one sync.
     Future<Result<void>> flush();
+    Future<Result<void>> compact();
+    Future<Result<void>> backup_to(Path target) const;
     Future<Result<void>> close();
     Future<Result<EmdbStats>> stats() const;
 
     static Future<Result<std::optional<LockHolder>>> lock_holder(Path path);
     static Future<Result<void>> break_lock(Path path);
+#if EMDB_ENCRYPT
+    static Future<Result<void>> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm,
+                                                  bool keep_backup = false);
+    static Future<Result<void>> disable_encryption(Path path, EncryptionInput current, bool keep_backup = false);
+    static Future<Result<void>> rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next,
+                                                      bool keep_backup = false);
+    static Future<Result<void>> change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);
+#endif
 
 private:
     friend class EmdbBuilder;

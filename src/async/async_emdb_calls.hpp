@@ -75,6 +75,15 @@ Future<Result<void>> AsyncEmdb::flush() {
     return detail::make_call<void>(target_, detail::CallKind::flush, [](Emdb&) { return Result<void>(); });
 }
 
+Future<Result<void>> AsyncEmdb::compact() {
+    return detail::make_call<void>(target_, detail::CallKind::long_running, [](Emdb& on) { return on.compact(); });
+}
+
+Future<Result<void>> AsyncEmdb::backup_to(Path target) const {
+    const auto work = [](Emdb& on, Bytes t) { return on.backup_to(t.as_string_view()); };
+    return detail::make_call<void>(target_, detail::CallKind::long_running, work, Bytes(target.utf8()));
+}
+
 Future<Result<void>> AsyncEmdb::close() {
     return detail::make_call<void>(target_, detail::CallKind::long_running, [](Emdb& on) { return on.close(); });
 }
@@ -90,6 +99,34 @@ Future<Result<std::optional<LockHolder>>> AsyncEmdb::lock_holder(Path path) {
 Future<Result<void>> AsyncEmdb::break_lock(Path path) {
     return detail::make_detached_call<void>(nullptr, [path = std::move(path)] { return Emdb::break_lock(path); });
 }
+
+#if EMDB_ENCRYPT
+Future<Result<void>> AsyncEmdb::enable_encryption(Path path, EncryptionInput target, Cipher cipher, bool keep_backup) {
+    return detail::make_detached_call<void>(nullptr, [path = std::move(path), target = std::move(target), cipher, keep_backup] {
+        return Emdb::enable_encryption(path, target, cipher, keep_backup);
+    });
+}
+
+Future<Result<void>> AsyncEmdb::disable_encryption(Path path, EncryptionInput current, bool keep_backup) {
+    return detail::make_detached_call<void>(nullptr, [path = std::move(path), current = std::move(current), keep_backup] {
+        return Emdb::disable_encryption(path, current, keep_backup);
+    });
+}
+
+Future<Result<void>> AsyncEmdb::rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    auto work = [path = std::move(path), current = std::move(current), next = std::move(next), keep_backup] {
+        return Emdb::rotate_encryption_key(path, current, next, keep_backup);
+    };
+    return detail::make_detached_call<void>(nullptr, std::move(work));
+}
+
+Future<Result<void>> AsyncEmdb::change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
+    auto work = [path = std::move(path), current = std::move(current), next = std::move(next), keep_backup] {
+        return Emdb::change_passphrase(path, current, next, keep_backup);
+    };
+    return detail::make_detached_call<void>(nullptr, std::move(work));
+}
+#endif
 
 }  // namespace emdb
 

@@ -10,12 +10,18 @@
 
 #include "base/callbacks.hpp"
 #include "base/config.hpp"
+#include "base/encryption_input.hpp"
 #include "base/executor.hpp"
 #include "base/options.hpp"
 
 namespace emdb::detail {
 
 class Environment;
+
+struct AutoCompactLimits {
+    double dead_ratio;
+    std::uint64_t min_dead_bytes;
+};
 
 struct OpenOptions {
     std::optional<std::string> path;
@@ -26,11 +32,17 @@ struct OpenOptions {
     AppendMode append_mode = AppendMode::automatic;
     bool verify_reads = true;
     bool range_scans = false;
+    std::optional<AutoCompactLimits> auto_compact;
 #if EMDB_TTL
     std::optional<std::chrono::milliseconds> default_ttl;
 #endif
     LogCallback on_log;
     Clock clock;
+#if EMDB_ENCRYPT
+    std::optional<EncryptionInput> encryption_key;
+    std::optional<EncryptionInput> encryption_passphrase;
+    std::optional<Cipher> cipher;
+#endif
     Environment* environment = nullptr;  ///< null: the operating system's
 #if EMDB_ASYNC
     std::shared_ptr<Executor> executor;  ///< null: emdb's own pool

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/config.hpp"
+
 namespace emdb {
 
 /// A key and its value, owned.
@@ -40,6 +42,11 @@ private:
 
 /// How frames get into the file. `automatic` uses `mapped` where allocated space stays allocated, else `pwrite`.
 enum class AppendMode : std::uint8_t { automatic, mapped, pwrite };
+
+#if EMDB_ENCRYPT
+/// How an encrypted database is sealed. `aes_256_gcm` is the faster where the processor has instructions for AES, as nearly all have.
+enum class Cipher : std::uint8_t { aes_256_gcm, chacha20_poly1305 };
+#endif
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 

@@ -17,7 +17,7 @@ namespace emdb::detail {
 class BulkLoad {
 public:
     BulkLoad(Engine& engine, KeyspaceState& keyspace)
-        : engine_(engine), keyspace_(keyspace), batch_(engine.generation_->journal().seed()) {}
+        : engine_(engine), keyspace_(keyspace), batch_(engine.reference()->journal().coding()) {}
     BulkLoad(const BulkLoad&) = delete;
     BulkLoad& operator=(const BulkLoad&) = delete;
 
@@ -52,9 +52,13 @@ public:
 private:
     static constexpr std::uint64_t batch_size = std::uint64_t{1} << 20;
 
+    /// While the stripes are held.
+    KeyspaceIndex& index() const noexcept { return keyspace_.index(); }
+
     Result<void> write_batch() {
         const auto lock = engine_.lock_all(&keyspace_);
         if (!lock) return lock.error();
+        batch_.recode(engine_.journal().coding());  // the database may have been compacted since the pairs came
         std::array<std::size_t, shard_count> per_shard{};
         for (const std::uint64_t hash : hashes_) ++per_shard[KeyHash(hash).shard()];
         const bool expires = batch_.member(batch_.start_of(0)).expiry_unix_ms != 0;
@@ -62,21 +66,17 @@ private:
             if (per_shard[shard] == 0) continue;
             // The default is for all of them or for none.
             const std::size_t expiring = expires ? per_shard[shard] : 0;
-            if (auto room = engine_.make_room(keyspace_, shard, per_shard[shard], expiring); !room) return room;
+            if (auto room = engine_.make_room(index(), shard, per_shard[shard], expiring); !room) return room;
         }
         NodePool::Promise nodes;
-        if (keyspace_.ordered != nullptr) {
+        if (index().ordered != nullptr) {
             auto promised = put_in_key_order();
             if (!promised) return std::move(promised).error();
             nodes = std::move(*promised);
         }
-        std::uint64_t start = 0;
-        auto appended = engine_.generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
-            start = offset;
-            batch_.place(offset);
-        });
-        if (!appended) return std::move(appended).error();
-        index_batch(start);
+        auto start = engine_.journal().append(batch_);
+        if (!start) return std::move(start).error();
+        index_batch(*start);
         return {};
     }
 
@@ -85,7 +85,7 @@ private:
         std::vector<OffsetToSort> sorted;
         sorted.reserve(hashes_.size());
         for (std::size_t i = 0; i < hashes_.size(); ++i) sorted.push_back({0, i});
-        const auto key_of = [](const void* batch, std::uint64_t i) noexcept {
+        const auto key_of = [](const void* batch, std::uint64_t i, PlainText&) noexcept {
             const auto& members = *static_cast<const BatchBuffer*>(batch);
             return members.member(members.start_of(static_cast<std::size_t>(i))).key;
         };
@@ -94,24 +94,25 @@ private:
         order_.clear();
         for (const OffsetToSort& entry : sorted) {
             const auto i = static_cast<std::size_t>(entry.offset);
-            const Bytes key = key_of(&batch_, entry.offset);
+            const Bytes key = batch_.member(batch_.start_of(i)).key;
             order_.push_back(i);
             if (keys.empty() || keys.back() != key) keys.push_back(key);
         }
-        return engine_.promise_nodes(keyspace_, keys);
+        return engine_.promise_nodes(*index().ordered, keys);
     }
 
     void index_batch(std::uint64_t start) noexcept {
         constexpr std::size_t ahead = 16;
-        const bool ordered = keyspace_.ordered != nullptr;
+        KeyspaceIndex& in = index();
+        const bool ordered = in.ordered != nullptr;
         const auto member_at = [&](std::size_t i) { return ordered ? order_[i] : i; };
         for (std::size_t turn = 0; turn < hashes_.size(); ++turn) {
-            if (turn + ahead < hashes_.size()) keyspace_.index.prefetch(KeyHash(hashes_[member_at(turn + ahead)]));
+            if (turn + ahead < hashes_.size()) in.hash.prefetch(KeyHash(hashes_[member_at(turn + ahead)]));
             const std::size_t i = member_at(turn);
             const KeyHash hash(hashes_[i]);
             const FrameView frame = batch_.member(batch_.start_of(i));
             const Engine::Current current = engine_.find_slot(keyspace_, hash, frame.key);
-            const HashIndex::Change change(keyspace_.index, hash.shard());
+            const HashIndex::Change change(in.hash, hash.shard());
             engine_.index_put(keyspace_, hash, current, start + batch_.start_of(i), frame);
         }
     }

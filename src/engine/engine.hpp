@@ -14,11 +14,15 @@
 //   expiry.hpp          insert_with_ttl and its kin, sweep_expired
 //   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
+//   rewrite.hpp         copying the database into another file while it is used
+//   compaction.hpp      putting that file in the database's place
+//   auto_compaction.hpp when that happens by itself
+//   backup.hpp          putting it elsewhere
 //   closing.hpp         flush, close, stats
 //
-// Locks, in the order in which they are taken: stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's growth lock.
-// Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its kin fall back
-// to publishing_ after a few tries; no file operation and no user code runs under that.
+// Locks, in the order in which they are taken: maintenance_ -> stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's
+// growth lock. Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its
+// kin fall back to publishing_ after a few tries; no file operation and no user code runs under that.
 
 #include <array>
 #include <atomic>
@@ -42,6 +46,7 @@
 #include "base/range.hpp"
 #include "base/record_source.hpp"
 #include "base/result.hpp"
+#include "crypto/secret_vector.hpp"
 #include "base/ttl.hpp"
 #include "checks/siphash.hpp"
 #include "engine/expiry_clock.hpp"
@@ -54,18 +59,49 @@ namespace emdb::detail {
 using MaybeValue = std::optional<std::string>;
 using MaybeView = std::optional<std::string_view>;
 
+class AutoCompaction;
 struct OpenedFile;
 struct ReplaySummary;
 
-/// A value in place, with the reference on its generation that keeps it there: whoever takes it releases the reference.
+#if EMDB_ENCRYPT
+/// A value that was opened for a ValueRef.
+class OwnedValue {
+public:
+    explicit OwnedValue(Bytes value) : bytes_(value.data(), value.data() + value.size()) {}
+    Bytes bytes() const noexcept { return Bytes(bytes_.data(), bytes_.size()); }
+    void acquire() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+private:
+    ~OwnedValue() = default;
+    std::atomic<std::size_t> references_{1};
+    const SecretVector<std::byte> bytes_;
+};
+#else
+class OwnedValue;
+#endif
+
+/// A value in place, with the reference on its generation that keeps it there; or one with a reference on itself. Whoever takes it
+/// releases the reference.
 struct PinnedValue {
-    Generation* generation;
+    Generation* generation;  ///< null: owned
+    OwnedValue* owned;
     std::uint32_t stripe;
     Bytes value;
 };
 
+/// A keyspace's index with a reference on its generation: both stay, and so do frames found through it.
+struct IndexRef {
+    explicit IndexRef(const KeyspaceIndex& found) noexcept : index(found), generation(found.generation) {}
+    const KeyspaceIndex& index;
+    const GenerationRef generation;
+    const Journal& journal() const noexcept { return index.journal(); }
+};
+
 /// What a read answers whose record is damaged.
-Error damaged_record_error(const std::string& path, std::uint64_t offset);
+Error damaged_record_error(const std::string& path, const Journal& journal, std::uint64_t offset);
 
 class Engine {
 public:
@@ -116,6 +152,9 @@ public:
     Result<std::vector<std::string>> list_namespaces() const;
 
     Result<void> flush();
+    Result<void> compact();
+    Result<void> compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare);
+    Result<void> backup_to(const std::string& target);
     Result<void> close();
     Result<EmdbStats> stats() const;
 
@@ -133,6 +172,9 @@ private:
     friend class HashIterationSource;
     friend class RangeIterationSource;
     friend class GroupRemoval;
+    friend class Rewrite;
+    friend class ChangeOver;
+    friend class AutoCompaction;
     friend struct EngineOpening;
 
     enum class State : std::uint8_t { open, closed };
@@ -184,7 +226,8 @@ private:
         const std::lock_guard<std::mutex> lock_;
     };
 
-    /// What a key has now, found by the holder of its stripe.
+    /// What a key has now, found by the holder of its stripe. Contents of sealed frames are in the text that find_current was given;
+    /// find_slot has only their sizes.
     struct Current {
         HashIndex::Location at;
         FrameView frame;  ///< meaningful when `at` is
@@ -222,27 +265,37 @@ private:
     }
     Error why_unusable(const KeyspaceState& keyspace) const;
     Error stopped_error() const;
-    Error damaged_error(std::uint64_t offset) const;
-    Match match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept;
-    bool match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept;
-    FrameView read_and_remember_shape(std::uint64_t offset) const noexcept;
-    Match match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged) const;
+    Error damaged_error(const Journal& journal, std::uint64_t offset) const;
+    static Match match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify, PlainText& text) noexcept;
+    bool match_usual(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, PlainText& text) const noexcept;
+    static FrameView read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept;
+    Match match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame, std::uint64_t& damaged,
+                    PlainText& text) const;
     /// `any` also finds records that have expired.
     enum class Wanted : std::uint8_t { live, any };
     template <Wanted wanted = Wanted::live, class Prepare, class Take, class Fail>
     void read(const KeyspaceState& keyspace, Bytes key, Prepare&& prepare, Take&& take, Fail&& fail) const;
     template <Wanted wanted, class Take, class Fail>
-    void read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
-    Result<FrameView> find_frame(const KeyspaceState& keyspace, Bytes key) const;
+    void read_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, Take& take, Fail& fail) const;
+    Result<FrameView> find_frame(const IndexRef& in, KeyHash hash, Bytes key, PlainText& text) const;
+    static PinnedValue pin_value(Generation& generation, Bytes value);
     Result<bool> holds(const KeyspaceState& keyspace, Bytes key) const;
-    void locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
-    void try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
+    void try_locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const;
 
-    /// A reference on the current generation, for what outlasts a pin.
+    /// For what outlasts a pin.
+    IndexRef reference(const KeyspaceState& keyspace) const noexcept {
+        const Pins::Pin pin(*pins_);
+        return IndexRef(keyspace.index());
+    }
     GenerationRef reference() const noexcept {
         const Pins::Pin pin(*pins_);
-        return GenerationRef(*generation_);
+        return GenerationRef(generation());
     }
+    /// The current one. The caller holds a pin (then sequentially consistent, see Pins), or a stripe.
+    Generation& generation() const noexcept { return *generation_.load(std::memory_order_seq_cst); }
+    /// For appending. The caller holds a stripe.
+    Journal& journal() const noexcept { return generation().journal(); }
     /// A record of usual size is on four cache lines at most; the hardware fetches on from there.
     static void prefetch_frame(const std::byte* frame) noexcept {
         for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(frame + line * 64);
@@ -253,10 +306,10 @@ private:
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
-    Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const;
+    Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key, PlainText& text) const;
     Current find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept;
-    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const;
-    Result<void> make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count, std::size_t expiring) const;
+    Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count) const;
+    Result<void> make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count, std::size_t expiring) const;
     Result<void> put(KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<Appended> append_put(const KeyspaceState& keyspace, Bytes key, Bytes value, std::uint64_t expiry_unix_ms);
     Result<void> store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
@@ -273,12 +326,13 @@ private:
 
     // The ordered index.
     Result<void> order(KeyspaceState& keyspace);
-    Result<void> prepare_put(const KeyspaceState& keyspace, Bytes key, OrderedPut& prepared) const;
-    Result<NodePool::Promise> promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) const;
+    Result<void> order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets);
+    Result<void> prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const;
+    Result<NodePool::Promise> promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const;
     Error out_of_memory() const;
     Error not_ordered() const;
-    bool collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const;
-    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceState& keyspace, const Range& range) const;
+    bool collect_range(const OrderedIndex& ordered, const Range& range, std::vector<std::uint64_t>& offsets) const;
+    Result<std::vector<std::uint64_t>> locate_range(const KeyspaceIndex& index, const Range& range) const;
 
     void forget_records(KeyspaceState& keyspace) noexcept;
     Result<void> append_and_forget(KeyspaceState& keyspace, FrameKind kind);
@@ -296,8 +350,26 @@ private:
 
 #if EMDB_NESTED
     // Groups.
-    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const;
-    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceState& keyspace, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_prefix(const KeyspaceIndex& index, Bytes prefix) const;
+    Result<std::vector<std::uint64_t>> locate_group(const KeyspaceIndex& index, Bytes prefix) const;
+#endif
+
+    // Compaction.
+    static Result<std::unique_ptr<File>> make_memory_database(Header& header);
+    Result<void> put_in_place(const std::string& rewritten, File& current);
+    Result<void> start_auto_compaction();
+    void stop_auto_compaction();
+    void forget_auto_compaction();
+    void note_write() noexcept;
+    std::uint64_t dead_bytes() const noexcept;
+
+    // Encryption. A session is begun by the holder of all stripes.
+#if EMDB_ENCRYPT
+    bool wants_session() const noexcept { return generation().sealer() != nullptr && generation().sealer()->wants_session(); }
+    Result<void> begin_session();
+#else
+    static constexpr bool wants_session() noexcept { return false; }
+    static Result<void> begin_session() { return {}; }
 #endif
 
     // Thread identity for telling a transaction's own closure from other threads.
@@ -307,6 +379,7 @@ private:
     }
 
     Result<void> start(OpenedFile opened);
+    Result<void> close_journal();
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
@@ -324,12 +397,15 @@ private:
     std::uint64_t hash_key_0_ = 0;
     std::uint64_t hash_key_1_ = 0;
 
-    OwnedGeneration generation_;
+    std::atomic<Generation*> generation_{nullptr};  ///< changed by the holder of all stripes
     std::shared_ptr<Pins> pins_;
     std::shared_ptr<NodePool> ordered_nodes_;
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
+    std::mutex maintenance_;            ///< held by whoever rewrites the file or closes it
+    std::atomic<bool> closing_{false};  ///< whoever holds maintenance_ is to give up
+    std::shared_ptr<AutoCompaction> auto_compaction_;  ///< null: off
     alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
     std::atomic<std::uint64_t> writes_since_flush_{0};
@@ -338,6 +414,7 @@ private:
 
     mutable std::mutex registry_;
     std::map<std::string, std::shared_ptr<KeyspaceState>, std::less<>> namespaces_;
+    std::vector<std::weak_ptr<KeyspaceState>> dropped_;  ///< keyspaces that may still have handles
     std::uint32_t next_namespace_id_ = 1;  ///< changed by the holder of all stripes
 };
 

@@ -48,7 +48,9 @@ Result<void> Engine::insert_with_ttl(KeyspaceState& keyspace, Bytes key, Bytes v
 }
 
 Result<std::optional<std::uint64_t>> Engine::expires_at(const KeyspaceState& keyspace, Bytes key) const {
-    const auto found = find_frame(keyspace, key);  // of which only a number is used, so no reference is needed
+    if (!usable(keyspace)) return why_unusable(keyspace);
+    PlainText text;
+    const auto found = find_frame(reference(keyspace), hash_of(key), key, text);
     if (!found) return found.error();
     return found->expiry_unix_ms == 0 ? std::optional<std::uint64_t>() : found->expiry_unix_ms;
 }
@@ -69,8 +71,9 @@ Result<bool> Engine::persist(KeyspaceState& keyspace, Bytes key) {
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        keyspace.expiring.tidy(hash.shard());
-        const auto current = find_current(keyspace, hash, key);
+        keyspace.index().expiring.tidy(hash.shard());
+        PlainText text;
+        const auto current = find_current(keyspace, hash, key, text);
         if (!current) return current.error();
         if (!current->at || current->frame.expiry_unix_ms == 0 || clock_.has_expired(current->frame)) return false;
         // The value is copied from where it lies in the map: what is in the journal stays there.
@@ -88,13 +91,14 @@ struct Engine::Sweep {
     struct Victim {
         KeyHash hash;
         Current current;
+        std::uint64_t start = 0;  ///< of its removal in the batch, which has the key
     };
 
     Engine& engine;
     KeyspaceState& keyspace;
     std::optional<Error>& damage;
     std::vector<Victim> victims = {};
-    BatchBuffer batch{engine.generation_->journal().seed()};
+    BatchBuffer batch{engine.journal().coding()};
 
     // Takes due entries, drops those whose records are gone or have been rewritten, and encodes removals of the others.
     void choose(ExpiryQueues::Due& due, std::size_t shard, std::uint64_t now) {
@@ -102,36 +106,40 @@ struct Engine::Sweep {
             const ExpiryQueues::Entry* entry = due.take(now);
             if (entry == nullptr) return;
             Victim victim{KeyHash(entry->hash), {}};
+            PlainText text;
             victim.current.at =
-                keyspace.index.locate(victim.hash, [&](std::uint64_t offset) { return offset == entry->offset; });
+                keyspace.index().hash.locate(victim.hash, [&](std::uint64_t offset) { return offset == entry->offset; });
             if (!victim.current.at) continue;
-            if (!engine.generation_->journal().read(entry->offset, true, victim.current.frame)) {
+            if (!engine.journal().read(entry->offset, true, victim.current.frame, text)) {
                 // Without its key there is no frame that removes it. It stays to be reported by reads, or overwritten.
-                if (!damage) damage = engine.damaged_error(entry->offset);
-                keyspace.expiring.became_garbage(shard);
+                if (!damage) damage = engine.damaged_error(engine.journal(), entry->offset);
+                keyspace.index().expiring.became_garbage(shard);
                 continue;
             }
             FrameContent content;
             content.kind = FrameKind::remove;
             content.namespace_id = keyspace.id;
             content.key = victim.current.frame.key;
-            batch.add(content);
+            victim.start = batch.add(content);
+            victim.current.frame.forget_contents();
             victims.push_back(victim);
         }
     }
 
+    Bytes key_of(const Victim& victim) const noexcept { return batch.member(victim.start).key; }
+
     Result<void> remove(std::size_t shard) {
         if (victims.empty()) return {};
-        auto appended = engine.generation_->journal().append_block(batch.bytes(), [&](std::uint64_t offset) { batch.place(offset); });
+        auto appended = engine.journal().append(batch);
         if (!appended) return std::move(appended).error();
         {
-            const HashIndex::Change change(keyspace.index, shard);
+            const HashIndex::Change change(keyspace.index().hash, shard);
             for (const Victim& victim : victims) {
-                engine.index_remove(keyspace, victim.hash, victim.current, victim.current.frame.key);
+                engine.index_remove(keyspace, victim.hash, victim.current, key_of(victim));
             }
         }
-        if (keyspace.ordered != nullptr) {
-            for (const Victim& victim : victims) keyspace.ordered->tidy(victim.current.frame.key);
+        if (OrderedIndex* ordered = keyspace.index().ordered.get()) {
+            for (const Victim& victim : victims) ordered->tidy(key_of(victim));
         }
         return {};
     }
@@ -143,7 +151,7 @@ Result<std::size_t> Engine::sweep_shard(KeyspaceState& keyspace, std::size_t sha
     const auto lock = lock_stripe(keyspace, KeyHash::in_shard(shard));
     if (!lock) return lock.error();
     Sweep sweep{*this, keyspace, damage};
-    ExpiryQueues::Due due(keyspace.expiring, shard);  // puts the entries back unless their removals have been written
+    ExpiryQueues::Due due(keyspace.index().expiring, shard);  // puts the entries back unless their removals have been written
     sweep.choose(due, shard, now);
     if (auto removed = sweep.remove(shard); !removed) return std::move(removed).error();
     due.drop();
@@ -153,13 +161,23 @@ Result<std::size_t> Engine::sweep_shard(KeyspaceState& keyspace, std::size_t sha
 // One stripe at a time, a small batch at a time: other writers get in between.
 Result<std::size_t> Engine::sweep_expired(KeyspaceState& keyspace) {
     if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
-    if (auto allowed = refuse_write_locked(&keyspace); !allowed) return std::move(allowed).error();
-    if (!keyspace.expiring.in_use()) return std::size_t{0};
+    if (!usable(keyspace)) return why_unusable(keyspace);
+    if (reference()->journal().poisoned()) return Journal::poisoned_error(path_);
+    const auto in_use = [&] {
+        const Pins::Pin pin(*pins_);
+        return keyspace.index().expiring.in_use();
+    };
+    if (!in_use()) return std::size_t{0};
     const std::uint64_t now = now_unix_ms();
+    // Asked anew each time: the keyspace may have changed over to another index.
+    const auto is_due = [&](std::size_t shard) {
+        const Pins::Pin pin(*pins_);
+        return keyspace.index().expiring.is_due(shard, now);
+    };
     std::size_t swept = 0;
     std::optional<Error> damage;
     for (std::size_t shard = 0; shard < shard_count; ++shard) {
-        while (keyspace.expiring.is_due(shard, now)) {
+        while (is_due(shard)) {
             auto removed = sweep_shard(keyspace, shard, now, damage);
             if (!removed) return std::move(removed).error();
             swept += *removed;

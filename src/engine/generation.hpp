@@ -11,12 +11,15 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "index/thread_slot.hpp"
 #include "journal/flusher.hpp"
 #include "journal/header.hpp"
 #include "journal/journal.hpp"
 #include "journal/journal_map.hpp"
+#include "journal/sealer.hpp"
 #include "os/contract.hpp"
 
 namespace emdb::detail {
@@ -24,8 +27,13 @@ namespace emdb::detail {
 class Generation {
 public:
     /// `path` outlives the generation's last write.
-    Generation(std::unique_ptr<File> file, const Header& header, bool mapped_append, const std::string& path)
-        : file_(std::move(file)), header_(header), journal_(*file_, map_, header, mapped_append), flusher_(*file_, journal_, path) {}
+    Generation(std::unique_ptr<File> file, const Header& header, std::unique_ptr<Sealer> sealer, bool mapped_append,
+               const std::string& path)
+        : file_(std::move(file)),
+          header_(header),
+          sealer_(std::move(sealer)),
+          journal_(*file_, map_, header, sealer_.get(), mapped_append),
+          flusher_(*file_, journal_, path) {}
     Generation(const Generation&) = delete;
     Generation& operator=(const Generation&) = delete;
 
@@ -35,6 +43,12 @@ public:
     Journal& journal() noexcept { return journal_; }
     const Journal& journal() const noexcept { return journal_; }
     Flusher& flusher() noexcept { return flusher_; }
+    /// Null: the file is not encrypted.
+    Sealer* sealer() const noexcept { return sealer_.get(); }
+
+    using Kept = std::unique_ptr<void, void (*)(void*)>;
+    /// Keeps something as long as the generation is kept: indexes that point into its file. By the holder of all stripes.
+    void keep(std::vector<Kept> what) noexcept { kept_ = std::move(what); }
 
     /// Closes the file, which releases its lock; what is mapped stays readable. Nothing is appended or synced after this.
     void close_file() noexcept { file_.reset(); }
@@ -75,9 +89,11 @@ private:
 
     std::unique_ptr<File> file_;
     const Header header_;
+    const std::unique_ptr<Sealer> sealer_;
     JournalMap map_;
     Journal journal_;
     Flusher flusher_;
+    std::vector<Kept> kept_;
     std::array<Stripe, stripe_count> references_;
     std::atomic<std::uint32_t> unfinished_{stripe_count};
 };
@@ -98,7 +114,7 @@ private:
     std::uint32_t stripe_;
 };
 
-/// What owns the current generation.
+/// Owns a generation that nobody else knows of yet.
 struct RetireGeneration {
     void operator()(Generation* generation) const noexcept { generation->retire(); }
 };

@@ -36,24 +36,25 @@ inline bool starts_with(Bytes key, Bytes prefix) noexcept {
 
 // The offsets of all records whose keys start with `prefix`, expired ones included, each key at most once. The caller holds all
 // stripes, or lives with concurrent writes. Without an ordered index it looks at every record.
-Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceState& keyspace, Bytes prefix) const {
-    if (keyspace.ordered != nullptr) return locate_range(keyspace, Range::prefix(prefix));
+Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceIndex& index, Bytes prefix) const {
+    if (index.ordered != nullptr) return locate_range(index, Range::prefix(prefix));
     constexpr std::size_t batch = 64;
     std::vector<std::uint64_t> found;
     std::vector<std::uint64_t> offsets;
     for (HashIndex::Cursor cursor; !cursor.at_end();) {
         offsets.clear();
         const Pins::Pin pin(*pins_);
-        const Journal& journal = generation_->journal();
+        const Journal& journal = index.journal();
         while (offsets.size() < batch && !cursor.at_end()) {
             const std::size_t before = offsets.size();
-            keyspace.index.collect(cursor, offsets);
+            index.hash.collect(cursor, offsets);
             for (std::size_t i = before; i < offsets.size(); ++i) prefetch_frame(journal.address(offsets[i]));
         }
         for (const std::uint64_t offset : offsets) {
             FrameView frame;
+            PlainText text;
             // Checked whatever verify_reads says: a damaged key must not be taken for one of another group.
-            if (!journal.read(offset, true, frame)) return damaged_error(offset);
+            if (!journal.read(offset, true, frame, text)) return damaged_error(journal, offset);
             if (starts_with(frame.key, prefix)) found.push_back(offset);
         }
     }
@@ -62,11 +63,11 @@ Result<std::vector<std::uint64_t>> Engine::locate_prefix(const KeyspaceState& ke
 
 // The same, as they were at one moment as far as transactions go. While publishing_ is held only the index is read, never the
 // file: that might wait for the disk, and transactions with it.
-Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceState& keyspace, Bytes prefix) const {
-    if (keyspace.ordered != nullptr) return locate_range(keyspace, Range::prefix(prefix));
+Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceIndex& index, Bytes prefix) const {
+    if (index.ordered != nullptr) return locate_range(index, Range::prefix(prefix));
     for (int attempt = 0; attempt < 3; ++attempt) {
         const std::uint64_t before = commits_.load(std::memory_order_acquire);
-        auto located = locate_prefix(keyspace, prefix);
+        auto located = locate_prefix(index, prefix);
         // The walk ends with acquire loads, so this one comes after them.
         if (before % 2 == 0 && commits_.load(std::memory_order_relaxed) == before) return located;
     }
@@ -74,13 +75,14 @@ Result<std::vector<std::uint64_t>> Engine::locate_group(const KeyspaceState& key
     {
         const std::lock_guard lock(publishing_);
         const Pins::Pin pin(*pins_);
-        for (HashIndex::Cursor cursor; !cursor.at_end();) keyspace.index.collect(cursor, offsets);
+        for (HashIndex::Cursor cursor; !cursor.at_end();) index.hash.collect(cursor, offsets);
     }
-    const Journal& journal = generation_->journal();
+    const Journal& journal = index.journal();
     std::vector<std::uint64_t> found;
     for (const std::uint64_t offset : offsets) {
         FrameView frame;
-        if (!journal.read(offset, true, frame)) return damaged_error(offset);
+        PlainText text;
+        if (!journal.read(offset, true, frame, text)) return damaged_error(journal, offset);
         if (starts_with(frame.key, prefix)) found.push_back(offset);
     }
     return found;
@@ -90,15 +92,16 @@ Result<std::vector<Record>> Engine::group(const KeyspaceState& keyspace, std::st
     const auto start = start_of_group(prefix);
     if (!start) return start.error();
     if (!usable(keyspace)) return why_unusable(keyspace);
-    const GenerationRef generation = reference();
-    const auto offsets = locate_group(keyspace, *start);
+    const IndexRef in = reference(keyspace);
+    const auto offsets = locate_group(in.index, *start);
     if (!offsets) return offsets.error();
     ExpiryMoment moment(clock_);
     std::vector<Record> records;
     records.reserve(offsets->size());
     for (const std::uint64_t offset : *offsets) {
         FrameView frame;
-        if (!generation->journal().read(offset, verify_reads_, frame)) return damaged_error(offset);
+        PlainText text;
+        if (!in.journal().read(offset, verify_reads_, frame, text)) return damaged_error(in.journal(), offset);
         if (moment.has_expired(frame)) continue;
         records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
     }
@@ -109,7 +112,7 @@ Result<std::vector<Record>> Engine::group(const KeyspaceState& keyspace, std::st
 /// Removes located records with exclusive write access, in one batch whatever their number.
 class GroupRemoval {
 public:
-    GroupRemoval(Engine& engine, KeyspaceState& keyspace) : engine_(engine), keyspace_(keyspace), batch_(journal().seed()) {}
+    GroupRemoval(Engine& engine, KeyspaceState& keyspace) : engine_(engine), keyspace_(keyspace), batch_(journal().coding()) {}
 
     /// Expired records are removed, too, but not counted.
     Result<void> add(const std::vector<std::uint64_t>& offsets) {
@@ -117,19 +120,21 @@ public:
         victims_.reserve(offsets.size());
         for (const std::uint64_t offset : offsets) {
             FrameView frame;
-            if (!journal().read(offset, true, frame)) return engine_.damaged_error(offset);
+            PlainText text;
+            if (!journal().read(offset, true, frame, text)) return engine_.damaged_error(journal(), offset);
             const KeyHash hash = engine_.hash_of(frame.key);
             const HashIndex::Location at =
-                keyspace_.index.locate(hash, [&](std::uint64_t candidate) { return candidate == offset; });
-            if (!at) return engine_.damaged_error(offset);  // the bytes are good, but not those of this slot's key
+                index().hash.locate(hash, [&](std::uint64_t candidate) { return candidate == offset; });
+            if (!at) return engine_.damaged_error(journal(), offset);  // the bytes are good, but not those of this slot's key
             FrameContent content;
             content.kind = FrameKind::remove;
             content.namespace_id = keyspace_.id;
             content.key = frame.key;
-            batch_.add(content);
-            victims_.push_back({hash, {at, frame}});
-            affected_[hash.shard()] = true;
+            const std::uint64_t start = batch_.add(content);
             if (!moment.has_expired(frame)) ++live_;
+            frame.forget_contents();
+            victims_.push_back({hash, {at, frame}, start});
+            affected_[hash.shard()] = true;
         }
         if (victims_.size() > UINT32_MAX) {
             return Error(ErrorCode::too_large, "A group of '" + engine_.path() + "' has more than 2^32 - 1 records, too many to "
@@ -143,14 +148,14 @@ public:
     bool empty() const noexcept { return victims_.empty(); }
 
     Result<void> apply() {
-        auto appended = journal().append_block(batch_.bytes(), [&](std::uint64_t offset) { batch_.place(offset); });
+        auto appended = journal().append(batch_);
         if (!appended) return std::move(appended).error();
         publish();
-        if (keyspace_.ordered != nullptr) {
-            for (const Victim& victim : victims_) keyspace_.ordered->tidy(victim.current.frame.key);
+        if (OrderedIndex* ordered = index().ordered.get()) {
+            for (const Victim& victim : victims_) ordered->tidy(key_of(victim));
         }
 #if EMDB_TTL
-        for (std::size_t shard = 0; shard < shard_count; ++shard) keyspace_.expiring.tidy(shard);
+        for (std::size_t shard = 0; shard < shard_count; ++shard) index().expiring.tidy(shard);
 #endif
         return {};
     }
@@ -159,20 +164,24 @@ private:
     struct Victim {
         KeyHash hash;
         Engine::Current current;
+        std::uint64_t start;  ///< of its removal in the batch, which has the key
     };
 
-    Journal& journal() const noexcept { return engine_.generation_->journal(); }
+    Bytes key_of(const Victim& victim) const noexcept { return batch_.member(victim.start).key; }
+
+    Journal& journal() const noexcept { return engine_.journal(); }
+    KeyspaceIndex& index() const noexcept { return keyspace_.index(); }
 
     void publish() noexcept {
         const Engine::Publishing publishing(engine_);
         for (std::size_t shard = 0; shard < shard_count; ++shard) {
-            if (affected_[shard]) keyspace_.index.begin_change(shard);
+            if (affected_[shard]) index().hash.begin_change(shard);
         }
         for (const Victim& victim : victims_) {
-            engine_.index_remove(keyspace_, victim.hash, victim.current, victim.current.frame.key);
+            engine_.index_remove(keyspace_, victim.hash, victim.current, key_of(victim));
         }
         for (std::size_t shard = 0; shard < shard_count; ++shard) {
-            if (affected_[shard]) keyspace_.index.end_change(shard);
+            if (affected_[shard]) index().hash.end_change(shard);
         }
     }
 
@@ -191,7 +200,7 @@ Result<std::size_t> Engine::delete_group(KeyspaceState& keyspace, std::string_vi
     {
         const auto lock = lock_all(&keyspace);
         if (!lock) return lock.error();
-        const auto offsets = locate_prefix(keyspace, *start);
+        const auto offsets = locate_prefix(keyspace.index(), *start);
         if (!offsets) return offsets.error();
         GroupRemoval removal(*this, keyspace);
         if (auto added = removal.add(*offsets); !added) return std::move(added).error();
@@ -226,7 +235,7 @@ Result<std::unique_ptr<RecordSource>> Engine::iterate_group(const std::shared_pt
                                                             std::string_view prefix) const {
     auto start = start_of_group(prefix);
     if (!start) return std::move(start).error();
-    if (keyspace->ordered != nullptr) return iterate_range(keyspace, Range::prefix(*start));
+    if (options_.range_scans) return iterate_range(keyspace, Range::prefix(*start));
     auto all = iterate(keyspace);
     if (!all) return all;
     return std::unique_ptr<RecordSource>(std::make_unique<PrefixFilterSource>(std::move(*all), std::move(*start)));

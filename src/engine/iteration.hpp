@@ -16,13 +16,13 @@ namespace emdb::detail {
 /// Holds no lock and no pin between steps, only a reference on the generation: it may outlive the engine.
 class HashIterationSource final : public RecordSource {
 public:
-    HashIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation)
+    HashIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, const KeyspaceIndex& index)
         : path_(engine.path()),
           verify_(engine.verify_reads_),
           clock_(engine.clock_),
           fork_count_(engine.fork_count_),
           keyspace_(std::move(keyspace)),
-          generation_(generation) {
+          in_(index) {
         offsets_.reserve(2 * batch);
     }
 
@@ -51,13 +51,11 @@ private:
             }
             refill();
         }
-        const Journal& journal = generation_->journal();
+        const Journal& journal = in_.journal();
         if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
         const std::uint64_t offset = offsets_[next_++];
-        if (!journal.read(offset, verify_, frame)) {
-            failed_ = Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) +
-                            ": the record there is not what was written. Restore the file from a backup.")
-                          .with_offset(offset);
+        if (!journal.read(offset, verify_, frame, text_)) {
+            failed_ = damaged_record_error(path_, journal, offset);
             offsets_.clear();
             next_ = 0;
             return false;
@@ -69,9 +67,9 @@ private:
         offsets_.clear();
         next_ = 0;
         const Pins::Pin pin(*keyspace_->pins);
-        while (offsets_.size() < batch && !cursor_.at_end()) keyspace_->index.collect(cursor_, offsets_);
+        while (offsets_.size() < batch && !cursor_.at_end()) in_.index.hash.collect(cursor_, offsets_);
         for (std::size_t i = 0; i < (std::min)(ahead, offsets_.size()); ++i) {
-            Engine::prefetch_frame(generation_->journal().address(offsets_[i]));
+            Engine::prefetch_frame(in_.journal().address(offsets_[i]));
         }
     }
 
@@ -80,17 +78,18 @@ private:
     const ExpiryClock clock_;
     const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
-    const GenerationRef generation_;
+    const IndexRef in_;
     HashIndex::Cursor cursor_;
     std::vector<std::uint64_t> offsets_;
     std::size_t next_ = 0;
+    PlainText text_;
     std::optional<Error> failed_;
 };
 
 Result<std::unique_ptr<RecordSource>> Engine::iterate(const std::shared_ptr<KeyspaceState>& keyspace) const {
     if (!usable(*keyspace)) return why_unusable(*keyspace);
     const Pins::Pin pin(*pins_);
-    return std::unique_ptr<RecordSource>(std::make_unique<HashIterationSource>(*this, keyspace, *generation_));
+    return std::unique_ptr<RecordSource>(std::make_unique<HashIterationSource>(*this, keyspace, keyspace->index()));
 }
 
 }  // namespace emdb::detail

@@ -18,7 +18,8 @@ constexpr std::size_t namespace_name_size_max = 65535;
 
 // Makes a keyspace empty for readers, all at once. The caller holds all stripes and has reserved room in pins_, or is recovery.
 void Engine::forget_records(KeyspaceState& keyspace) noexcept {
-    HashIndex& index = keyspace.index;
+    HashIndex& index = keyspace.index().hash;
+    OrderedIndex* const ordered = keyspace.index().ordered.get();
     if (!index.has_shards()) return;
     HashIndex::Unlinked unlinked;
     TreeNode* unlinked_tree = nullptr;
@@ -30,25 +31,26 @@ void Engine::forget_records(KeyspaceState& keyspace) noexcept {
             index.begin_change(shard);
         }
         unlinked = index.clear();
-        if (keyspace.ordered != nullptr) unlinked_tree = keyspace.ordered->clear();
+        if (ordered != nullptr) unlinked_tree = ordered->clear();
         for (std::size_t shard = 0; shard < shard_count; ++shard) index.end_change(shard);
     }
 #if EMDB_TTL
-    keyspace.expiring.clear();
+    keyspace.index().expiring.clear();
 #endif
     index.dispose_of(unlinked);
-    if (keyspace.ordered != nullptr) keyspace.ordered->dispose_of(unlinked_tree);
+    if (ordered != nullptr) ordered->dispose_of(unlinked_tree);
 }
 
 // Appends a frame that makes a keyspace empty, then makes it so. What may fail for want of memory comes before the frame.
 Result<void> Engine::append_and_forget(KeyspaceState& keyspace, FrameKind kind) {
-    const std::size_t trees = keyspace.ordered != nullptr && keyspace.index.has_shards() ? 1 : 0;
-    const std::size_t tables = keyspace.index.tables_to_clear() + trees;
+    const KeyspaceIndex& index = keyspace.index();
+    const std::size_t trees = index.ordered != nullptr && index.hash.has_shards() ? 1 : 0;
+    const std::size_t tables = index.hash.tables_to_clear() + trees;
     pins_->reserve(tables);
     FrameContent content;
     content.kind = kind;
     content.namespace_id = keyspace.id;
-    if (auto appended = generation_->journal().append(content); !appended) {
+    if (auto appended = journal().append(content); !appended) {
         pins_->unreserve(tables);
         return std::move(appended).error();
     }
@@ -95,7 +97,7 @@ Result<std::shared_ptr<KeyspaceState>> Engine::open_namespace(std::string_view n
         content.kind = FrameKind::namespace_create;
         content.namespace_id = created->id;
         content.key = name;
-        if (auto appended = generation_->journal().append(content); !appended) return std::move(appended).error();
+        if (auto appended = journal().append(content); !appended) return std::move(appended).error();
         ++next_namespace_id_;
         const std::lock_guard registry_lock(registry_);
         namespaces_.merge(node);
@@ -119,6 +121,8 @@ Result<bool> Engine::drop_namespace(std::string_view name) {
         if (auto dropped = append_and_forget(*keyspace, FrameKind::namespace_drop); !dropped) return std::move(dropped).error();
         const std::lock_guard registry_lock(registry_);
         namespaces_.erase(keyspace->name);
+        std::erase_if(dropped_, [](const auto& dropped) { return dropped.expired(); });
+        dropped_.push_back(keyspace);
     }
     if (auto settled = after_write(); !settled) return std::move(settled).error();
     return true;

@@ -25,13 +25,21 @@ namespace emdb::detail {
 struct OpenedFile {
     std::unique_ptr<File> file;
     Header header;
+#if EMDB_ENCRYPT
+    std::shared_ptr<const DataKey> data_key;  ///< null: not encrypted
+#endif
 };
+
+/// What seals the frames of an opened file; null if nothing does.
+std::unique_ptr<Sealer> make_sealer(const OpenedFile& opened);
 
 /// The steps of opening; each returns nullopt where the world has moved on and the caller starts over.
 struct EngineOpening {
     Environment& environment;
+    const OpenOptions& options;
     const std::string& path;  ///< for messages
     const std::string& name;  ///< absolute
+    const char* suffix = ".tmp";  ///< of the name that a new file has until it is complete
 
     FileSystem& files() const { return environment.files(); }
 
@@ -90,8 +98,13 @@ struct EngineOpening {
         if (*size == 0) return create_over_empty(**file);
         auto header = read_header(**file, path);
         if (!header) return std::move(header).error();
-        remove_leftovers(**file);
-        return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
+        OpenedFile opened;
+        opened.header = *header;
+        if (auto unlocked = unlock(opened); !unlocked) return std::move(unlocked).error();
+        remove_leftover(name + ".tmp", **file);
+        remove_leftover(name + ".compact", **file);
+        opened.file = std::move(*file);
+        return std::optional<OpenedFile>(std::move(opened));
     }
 
     Result<std::optional<OpenedFile>> create_new() const {
@@ -127,10 +140,19 @@ struct EngineOpening {
         return made;
     }
 
-    std::string temporary_name() const { return name + ".tmp"; }
+    std::string temporary_name() const { return name + suffix; }
 
-    /// A locked, synced, empty database under the temporary name.
+    /// A new file for a rewritten database, under the temporary name.
+    Result<OpenedFile> make_rewritten(const OpenedFile& fresh) const;
+
     Result<std::optional<OpenedFile>> make_temporary() const {
+        auto fresh = new_identity();
+        if (!fresh) return std::move(fresh).error();
+        return make_temporary(std::move(*fresh));
+    }
+
+    /// A locked, synced, empty database under the temporary name, with the header that `fresh` has.
+    Result<std::optional<OpenedFile>> make_temporary(OpenedFile fresh) const {
         const std::string temporary = temporary_name();
         auto file = files().open(temporary, OpenMode::create_new);
         if (!file) {
@@ -141,13 +163,12 @@ struct EngineOpening {
         auto ours = lock_if_current(**file, temporary);
         if (!ours) return std::move(ours).error();
         if (!*ours) return std::optional<OpenedFile>();
-        auto header = new_header();
-        if (!header) return std::move(header).error();
-        if (auto written = write_new(**file, *header); !written) {
+        if (auto written = write_new(**file, fresh.header); !written) {
             (void)files().remove(temporary);  // the first error is the one to tell
             return std::move(written).error();
         }
-        return std::optional<OpenedFile>(OpenedFile{std::move(*file), *header});
+        fresh.file = std::move(*file);
+        return std::optional<OpenedFile>(std::move(fresh));
     }
 
     /// The temporary name is taken: by a creator who is at it, or by what one left behind, which is removed but never written to
@@ -168,15 +189,26 @@ struct EngineOpening {
         return std::optional<OpenedFile>();
     }
 
-    Result<Header> new_header() const {
+    /// A new database's header, and its key if it is to be encrypted.
+    Result<OpenedFile> new_identity() const {
         std::array<std::byte, 32> random;
         if (auto filled = environment.fill_random(random); !filled) return std::move(filled).error();
-        Header header;
+        OpenedFile fresh;
+        Header& header = fresh.header;
         std::memcpy(header.file_id.data(), random.data(), header.file_id.size());
         header.hash_key_0 = load_le<std::uint64_t>(random.data() + 16);
         header.hash_key_1 = load_le<std::uint64_t>(random.data() + 24);
-        return header;
+        if (auto made = make_key(fresh); !made) return std::move(made).error();
+        return fresh;
     }
+
+    /// Refuses settings that make no sense, whatever the file is.
+    static Result<void> check_encryption(const OpenOptions& options);
+#if EMDB_ENCRYPT
+    const EncryptionInput* encryption_input() const noexcept;
+#endif
+    Result<void> make_key(OpenedFile& fresh) const;
+    Result<void> unlock(OpenedFile& opened) const;
 
     static Result<void> write_new(File& file, Header& header) {
         if (auto written = write_header(file, header); !written) return written;
@@ -191,20 +223,20 @@ struct EngineOpening {
         return {};
     }
 
-    /// A temporary file that a killed creator left behind; perhaps a second name of this very database. One that is locked is
-    /// somebody's who is about to find this database.
-    void remove_leftovers(File& database) const {
-        const auto status = files().status(temporary_name());
+    /// A temporary file that a killed creator, backup or compaction left behind; perhaps a second name of this very database. One
+    /// that is locked is somebody's who is about to find this database.
+    void remove_leftover(const std::string& leftover, File& database) const {
+        const auto status = files().status(leftover);
         if (!status || status->kind != FileKind::regular) return;
         const auto identity = database.identity();
         bool abandoned = identity && status->identity == *identity;
         if (!abandoned) {
-            auto file = files().open(temporary_name(), OpenMode::read_write);
+            auto file = files().open(leftover, OpenMode::read_write);
             if (!file) return;
             const auto locked = (*file)->try_lock();
             abandoned = locked && *locked;
         }
-        if (abandoned) (void)files().remove(temporary_name());  // not worth refusing the database for
+        if (abandoned) (void)files().remove(leftover);  // not worth refusing the database for
     }
 };
 
@@ -231,8 +263,10 @@ Result<void> Engine::start(OpenedFile opened) {
     hash_key_1_ = opened.header.hash_key_1;
     next_namespace_id_ = opened.header.next_namespace_id;
     const bool mapped_append = options_.append_mode != AppendMode::pwrite;
-    generation_.reset(new Generation(std::move(opened.file), opened.header, mapped_append, path_));
-    if (auto mapped = generation_->map().open(generation_->file(), *size); !mapped) return mapped;
+    auto sealer = make_sealer(opened);
+    generation_.store(new Generation(std::move(opened.file), opened.header, std::move(sealer), mapped_append, path_),
+                      std::memory_order_seq_cst);
+    if (auto mapped = generation().map().open(generation().file(), *size); !mapped) return mapped;
     default_keyspace_ = make_keyspace(0, "");
     if (auto recovered = recover(*size); !recovered) return recovered;
     state_.store(State::open, std::memory_order_release);
@@ -249,19 +283,23 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
         return Error(ErrorCode::invalid_config, "stream_depth(0) would let no item through. Give a number of items from 1 on.");
     }
 #endif
+    if (options.auto_compact && !(options.auto_compact->dead_ratio > 0 && options.auto_compact->dead_ratio <= 1)) {
+        return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1.");
+    }
 #if EMDB_TTL
     if (options.default_ttl && options.default_ttl->count() < 0) {
         return Error(ErrorCode::invalid_config, "default_ttl(" + std::to_string(options.default_ttl->count()) +
                      " ms) is negative. Give a duration from 0 on, or leave it out for records that don't expire.");
     }
 #endif
+    if (auto sensible = EngineOpening::check_encryption(options); !sensible) return std::move(sensible).error();
     if (!options.path && !wants_named_location(options)) return open_in_memory(options);
     Environment& environment = options.environment != nullptr ? *options.environment : native_environment();
     auto path = resolve_database_path(options, environment.files());
     if (!path) return std::move(path).error();
     auto absolute = environment.files().absolute(*path);
     if (!absolute) return std::move(absolute).error();
-    const EngineOpening opening{environment, *path, *absolute};
+    const EngineOpening opening{environment, options, *path, *absolute};
     auto opened = opening.open_or_create();
     if (!opened) return std::move(opened).error();
 
@@ -274,6 +312,7 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     holder.schema_version = lock_schema_version;
     holder.version = EMDB_VERSION_STRING;
     holder.hostname = environment.host_name();
+    if (auto started = engine->start_auto_compaction(); !started) return std::move(started).error();
     if (auto written = write_lock_file(environment.files(), *absolute, holder); !written) {
         engine->log(LogLevel::warning, "The lock file of '" + *path + "' could not be written (it is only informative): " +
                                            written.error().message());
@@ -281,23 +320,31 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     return engine;
 }
 
+Result<std::unique_ptr<File>> Engine::make_memory_database(Header& header) {
+    auto file = make_memory_file();
+    if (!file) return file;
+    if (auto written = EngineOpening::write_header(**file, header); !written) return std::move(written).error();
+    return file;
+}
+
 Result<std::shared_ptr<Engine>> Engine::open_in_memory(const OpenOptions& options) {
     watch_forks();
     Environment& environment = options.environment != nullptr ? *options.environment : native_environment();
     static const std::string name = ":memory:";
-    const EngineOpening opening{environment, name, name};
-    auto header = opening.new_header();
-    if (!header) return std::move(header).error();
-    auto file = make_memory_file();
+    const EngineOpening opening{environment, options, name, name};
+    auto fresh = opening.new_identity();
+    if (!fresh) return std::move(fresh).error();
+    auto file = make_memory_database(fresh->header);
     if (!file) return std::move(file).error();
-    if (auto written = EngineOpening::write_header(**file, *header); !written) return std::move(written).error();
+    fresh->file = std::move(*file);
     std::shared_ptr<Engine> engine(new Engine(options, environment, name, true));
-    if (auto started = engine->start({std::move(*file), *header}); !started) return std::move(started).error();
+    if (auto started = engine->start(std::move(*fresh)); !started) return std::move(started).error();
+    if (auto started = engine->start_auto_compaction(); !started) return std::move(started).error();
     return engine;
 }
 
 std::shared_ptr<KeyspaceState> Engine::make_keyspace(std::uint32_t id, std::string name) {
-    return std::make_shared<KeyspaceState>(id, std::move(name), *generation_, pins_);
+    return std::make_shared<KeyspaceState>(id, std::move(name), pins_, std::make_unique<KeyspaceIndex>(generation(), pins_));
 }
 
 void Engine::log(LogLevel level, std::string_view message) const {

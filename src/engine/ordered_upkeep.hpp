@@ -13,9 +13,9 @@
 
 namespace emdb::detail {
 
-inline Bytes key_in_journal(const void* journal, std::uint64_t offset) noexcept {
+inline Bytes key_in_journal(const void* journal, std::uint64_t offset, PlainText& text) noexcept {
     FrameView frame;
-    return static_cast<const Journal*>(journal)->read(offset, false, frame) ? frame.key : Bytes();
+    return static_cast<const Journal*>(journal)->read(offset, false, frame, text) ? frame.key : Bytes();
 }
 
 inline void prefetch_key_in_journal(const void* journal, std::uint64_t offset) noexcept {
@@ -26,37 +26,44 @@ inline void prefetch_key_in_journal(const void* journal, std::uint64_t offset) n
 // faster than inserting record by record during the replay, leaves out what was overwritten or removed, and fills nodes better.
 Result<void> Engine::order(KeyspaceState& keyspace) {
     if (!options_.range_scans) return {};
-    auto ordered = std::make_unique<OrderedIndex>(pins_, ordered_nodes_, &generation_->journal(), &key_in_journal,
-                                                  &prefetch_key_in_journal);
+    const KeyspaceIndex& index = keyspace.index();
     std::vector<std::uint64_t> offsets;
-    offsets.reserve(static_cast<std::size_t>(keyspace.index.totals().records));
-    if (keyspace.index.has_shards()) {
+    offsets.reserve(static_cast<std::size_t>(index.hash.totals().records));
+    if (index.hash.has_shards()) {
         const Pins::Pin pin(*pins_);
-        for (HashIndex::Cursor cursor; !cursor.at_end();) keyspace.index.collect(cursor, offsets);
+        for (HashIndex::Cursor cursor; !cursor.at_end();) index.hash.collect(cursor, offsets);
     }
     std::vector<OffsetToSort> entries;
     entries.reserve(offsets.size());
     for (const std::uint64_t offset : offsets) entries.push_back({0, offset});
-    sort_by_key(entries, KeyReader(&generation_->journal(), &key_in_journal, &prefetch_key_in_journal), 0);
+    sort_by_key(entries, KeyReader(&index.journal(), &key_in_journal, &prefetch_key_in_journal), 0);
     for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = entries[i].offset;
+    return order_as(keyspace, offsets);
+}
+
+// The same, where the order is known.
+Result<void> Engine::order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets) {
+    KeyspaceIndex& index = keyspace.index();
+    auto ordered = std::make_unique<OrderedIndex>(pins_, ordered_nodes_, &index.journal(), &key_in_journal,
+                                                  &prefetch_key_in_journal);
     if (!ordered->build(offsets)) return out_of_memory();
-    keyspace.ordered = std::move(ordered);
+    index.ordered = std::move(ordered);
     keyspace.database_path = path_;
     return {};
 }
 
 // For a put of one key, by the holder of its stripe.
-Result<void> Engine::prepare_put(const KeyspaceState& keyspace, Bytes key, OrderedPut& prepared) const {
-    prepared.hint = keyspace.ordered->prepare(key);
+Result<void> Engine::prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const {
+    prepared.hint = index.prepare(key);
     prepared.nodes = NodePool::Promise(*ordered_nodes_, OrderedIndex::nodes_for_one);
     if (!prepared.nodes) return out_of_memory();
     return {};
 }
 
 // For puts of keys that a keyspace does not have, in ascending order, by the holder of all stripes.
-Result<NodePool::Promise> Engine::promise_nodes(const KeyspaceState& keyspace, std::span<const Bytes> new_keys) const {
+Result<NodePool::Promise> Engine::promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const {
     if (new_keys.empty()) return NodePool::Promise();
-    NodePool::Promise nodes(*ordered_nodes_, keyspace.ordered->nodes_for(new_keys));
+    NodePool::Promise nodes(*ordered_nodes_, index.nodes_for(new_keys));
     if (!nodes) return out_of_memory();
     return nodes;
 }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "crypto/secret_vector.hpp"
 #include "engine/engine.hpp"
 
 namespace emdb::detail {
@@ -36,10 +37,10 @@ public:
     /// map stay as long as the cursor.
     bool advance(const OrderedIndex& index, OrderedIndex::Slice& slice) {
         if (next_ != 0) {
-            const Bytes next = index.key_at(next_);
+            const KeyReader::Key next = index.key_at(next_);
             // Bounds ascend; only a damaged one would lead back.
             if (compare_keys(next, from_.key) < 0) return false;
-            from_ = {next, true};
+            from_ = {keep(next), true};
         }
         index.collect(from_, to_ ? &*to_ : nullptr, slice);
         next_ = slice.next;
@@ -51,27 +52,42 @@ public:
     /// the range may be damaged.
     bool begins_behind(const Journal& journal, std::uint64_t offset) const noexcept {
         FrameView frame;
-        if (!journal.read(offset, false, frame)) return false;
+        PlainText text;
+        if (!journal.read(offset, false, frame, text)) return false;
         const int order = compare_keys(from_.key, frame.key);
         return order > 0 || (order == 0 && !from_.inclusive);
     }
 
 private:
+    // A key that is in the map stays; an opened one does not.
+    Bytes keep(const KeyReader::Key& key) {
+#if EMDB_ENCRYPT
+        if (key.is_opened()) {
+            next_key_ = static_cast<Bytes>(key).as_string_view();
+            return std::string_view(next_key_);
+        }
+#endif
+        return key;
+    }
+
     KeyBound from_;
     std::optional<KeyBound> to_;
     std::uint64_t next_ = 0;
     bool ended_ = false;
+#if EMDB_ENCRYPT
+    SecretString next_key_;
+#endif
 };
 
 /// Holds no lock and no pin between steps, only a reference on the generation: it may outlive the engine.
 class RangeIterationSource final : public RecordSource {
 public:
-    RangeIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, Generation& generation, Range range)
+    RangeIterationSource(const Engine& engine, std::shared_ptr<KeyspaceState> keyspace, const KeyspaceIndex& index, Range range)
         : verify_(engine.verify_reads_),
           clock_(engine.clock_),
           fork_count_(engine.fork_count_),
           keyspace_(std::move(keyspace)),
-          generation_(generation),
+          in_(index),
           range_(std::move(range)),
           cursor_(range_) {}
 
@@ -87,13 +103,13 @@ public:
                 }
                 refill();
             }
-            const Journal& journal = generation_->journal();
+            const Journal& journal = in_.journal();
             const unsigned later = next_ + ahead;
             if (later >= first_ahead && later < slice_.count) Engine::prefetch_frame(journal.address(slice_.offsets[later]));
             const std::uint64_t offset = slice_.offsets[next_++];
             if (next_ == 1 && cursor_.begins_behind(journal, offset)) continue;
             FrameView frame;
-            if (!journal.read(offset, verify_, frame)) {
+            if (!journal.read(offset, verify_, frame, text_)) {
                 fail(offset);
                 return false;
             }
@@ -113,7 +129,7 @@ private:
 
     void refill() {
         next_ = 0;
-        const OrderedIndex& index = *keyspace_->ordered;
+        const OrderedIndex& index = *in_.index.ordered;
         bool readable = true;
         {
             const Pins::Pin pin(*keyspace_->pins);
@@ -121,12 +137,12 @@ private:
         }
         if (!readable) fail(index.unreadable() != 0 ? index.unreadable() : slice_.next);
         for (unsigned i = 0; i < (std::min)(first_ahead, slice_.count); ++i) {
-            Engine::prefetch_frame(generation_->journal().address(slice_.offsets[i]));
+            Engine::prefetch_frame(in_.journal().address(slice_.offsets[i]));
         }
     }
 
     void fail(std::uint64_t offset) {
-        failed_ = damaged_record_error(keyspace_->database_path, offset);
+        failed_ = damaged_record_error(keyspace_->database_path, in_.journal(), offset);
         slice_.count = 0;
         next_ = 0;
     }
@@ -135,11 +151,12 @@ private:
     const ExpiryClock clock_;
     const std::uint32_t fork_count_;
     const std::shared_ptr<KeyspaceState> keyspace_;
-    const GenerationRef generation_;
+    const IndexRef in_;
     const Range range_;
     RangeCursor cursor_;
     OrderedIndex::Slice slice_;
     unsigned next_ = 0;
+    PlainText text_;
     std::optional<Error> failed_;
 };
 
@@ -150,18 +167,18 @@ Error Engine::not_ordered() const {
 
 Result<std::unique_ptr<RecordSource>> Engine::iterate_range(const std::shared_ptr<KeyspaceState>& keyspace, Range range) const {
     if (!usable(*keyspace)) return why_unusable(*keyspace);
-    if (keyspace->ordered == nullptr) return not_ordered();
+    if (!options_.range_scans) return not_ordered();
     const Pins::Pin pin(*pins_);
     return std::unique_ptr<RecordSource>(
-        std::make_unique<RangeIterationSource>(*this, keyspace, *generation_, std::move(range)));
+        std::make_unique<RangeIterationSource>(*this, keyspace, keyspace->index(), std::move(range)));
 }
 
 // Appends the offsets of a range's records. False: the order can't be relied upon.
-bool Engine::collect_range(const OrderedIndex& index, const Range& range, std::vector<std::uint64_t>& offsets) const {
+bool Engine::collect_range(const OrderedIndex& ordered, const Range& range, std::vector<std::uint64_t>& offsets) const {
     OrderedIndex::Slice slice;
     for (RangeCursor cursor(range); !cursor.ended();) {
         const Pins::Pin pin(*pins_);
-        if (!cursor.advance(index, slice)) return false;
+        if (!cursor.advance(ordered, slice)) return false;
         offsets.insert(offsets.end(), slice.offsets.begin(), slice.offsets.begin() + slice.count);
     }
     return true;
@@ -170,11 +187,11 @@ bool Engine::collect_range(const OrderedIndex& index, const Range& range, std::v
 // The offsets of a range's records in the order of their keys, expired ones included, as they were at one moment as far as
 // transactions go. Bounds of nodes, and keys that tie, are read from the file; so when it comes to holding publishing_, they were
 // read a moment ago.
-Result<std::vector<std::uint64_t>> Engine::locate_range(const KeyspaceState& keyspace, const Range& range) const {
+Result<std::vector<std::uint64_t>> Engine::locate_range(const KeyspaceIndex& index, const Range& range) const {
     std::vector<std::uint64_t> offsets;
     const auto locate = [&] {
         offsets.clear();
-        return collect_range(*keyspace.ordered, range, offsets);
+        return collect_range(*index.ordered, range, offsets);
     };
     bool readable = true;
     bool at_one_moment = false;
@@ -188,19 +205,19 @@ Result<std::vector<std::uint64_t>> Engine::locate_range(const KeyspaceState& key
         const std::lock_guard lock(publishing_);
         readable = locate();
     }
-    if (!readable) return damaged_error(keyspace.ordered->unreadable());
-    if (!offsets.empty() && RangeCursor(range).begins_behind(generation_->journal(), offsets.front())) offsets.erase(offsets.begin());
+    if (!readable) return damaged_error(index.journal(), index.ordered->unreadable());
+    if (!offsets.empty() && RangeCursor(range).begins_behind(index.journal(), offsets.front())) offsets.erase(offsets.begin());
     return offsets;
 }
 
 Result<std::vector<Record>> Engine::range(const KeyspaceState& keyspace, const Range& range) const {
     if (!usable(keyspace)) return why_unusable(keyspace);
-    if (keyspace.ordered == nullptr) return not_ordered();
-    const GenerationRef generation = reference();
-    const auto offsets = locate_range(keyspace, range);
+    if (!options_.range_scans) return not_ordered();
+    const IndexRef in = reference(keyspace);
+    const auto offsets = locate_range(in.index, range);
     if (!offsets) return offsets.error();
 
-    const Journal& journal = generation->journal();
+    const Journal& journal = in.journal();
     constexpr std::size_t ahead = 8;
     for (std::size_t i = 0; i < (std::min)(ahead, offsets->size()); ++i) prefetch_frame(journal.address((*offsets)[i]));
     ExpiryMoment moment(clock_);
@@ -210,7 +227,8 @@ Result<std::vector<Record>> Engine::range(const KeyspaceState& keyspace, const R
         const std::uint64_t offset = (*offsets)[i];
         if (i + ahead < offsets->size()) prefetch_frame(journal.address((*offsets)[i + ahead]));
         FrameView frame;
-        if (!journal.read(offset, verify_reads_, frame)) return damaged_error(offset);
+        PlainText text;
+        if (!journal.read(offset, verify_reads_, frame, text)) return damaged_error(journal, offset);
         if (moment.has_expired(frame)) continue;
         records.push_back({std::string(frame.key.as_string_view()), std::string(frame.value.as_string_view())});
     }

@@ -16,7 +16,7 @@
 namespace emdb::detail {
 
 // offsets[i] becomes the offset of the frame that has the hash bits of keys[i], 0 if there is none.
-void Engine::try_locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const {
+void Engine::try_locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const {
     constexpr std::size_t group = 64;
     for (std::size_t start = 0; start < keys.size(); start += group) {
         const std::size_t count = (std::min)(group, keys.size() - start);
@@ -25,25 +25,25 @@ void Engine::try_locate_many(const KeyspaceState& keyspace, std::span<const Byte
         for (std::size_t i = 0; i < count; ++i) {
             const Bytes key = keys[start + i];
             hashes[i] = siphash13(key.data(), key.size(), hash_key_0_, hash_key_1_);
-            keyspace.index.prefetch(KeyHash(hashes[i]));
+            index.hash.prefetch(KeyHash(hashes[i]));
         }
         for (std::size_t i = 0; i < count; ++i) {
-            const std::uint64_t offset = keyspace.index.find(KeyHash(hashes[i]));
+            const std::uint64_t offset = index.hash.find(KeyHash(hashes[i]));
             offsets[start + i] = offset;
-            if (offset != 0) prefetch_frame(generation_->journal().address(offset));
+            if (offset != 0) prefetch_frame(index.journal().address(offset));
         }
     }
 }
 
-void Engine::locate_many(const KeyspaceState& keyspace, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const {
+void Engine::locate_many(const KeyspaceIndex& index, std::span<const Bytes> keys, std::span<std::uint64_t> offsets) const {
     for (int attempt = 0; attempt < 8; ++attempt) {
         const std::uint64_t before = commits_.load(std::memory_order_acquire);
-        try_locate_many(keyspace, keys, offsets);
+        try_locate_many(index, keys, offsets);
         // The look-ups end with acquire loads, so this one comes after them.
         if (before % 2 == 0 && commits_.load(std::memory_order_relaxed) == before) return;
     }
     const std::lock_guard lock(publishing_);
-    try_locate_many(keyspace, keys, offsets);
+    try_locate_many(index, keys, offsets);
 }
 
 Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<const Bytes> keys,
@@ -56,9 +56,9 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
         keys.size() > few ? std::span<std::uint64_t>(many_offsets) : std::span<std::uint64_t>(few_offsets).first(keys.size());
 
     // A reference instead of a pin: the visitor is the user's code.
-    const GenerationRef generation = reference();
-    locate_many(keyspace, keys, offsets);
-    const Journal& journal = generation->journal();
+    const IndexRef in = reference(keyspace);
+    locate_many(in.index, keys, offsets);
+    const Journal& journal = in.journal();
     constexpr std::size_t ahead = 8;
     ExpiryMoment moment(clock_);
     std::size_t found = 0;
@@ -67,9 +67,10 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
             prefetch_frame(journal.address(offsets[i + ahead]));
         }
         FrameView frame;
+        PlainText text;
         if (offsets[i] == 0) {
             visit(i, std::nullopt);
-        } else if (match_usual(offsets[i], keys[i], frame)) [[likely]] {
+        } else if (match_usual(journal, offsets[i], keys[i], frame, text)) [[likely]] {
             const bool live = !moment.has_expired(frame);
             if (live) ++found;
             visit(i, live ? MaybeView(frame.value.as_string_view()) : std::nullopt);
@@ -80,9 +81,9 @@ Result<std::size_t> Engine::visit_many(const KeyspaceState& keyspace, std::span<
             Match matched = Match::no;
             {
                 const Pins::Pin pin(*pins_);
-                matched = match_any(keyspace, hash_of(keys[i]), keys[i], other, damaged);
+                matched = match_any(in.index, hash_of(keys[i]), keys[i], other, damaged, text);
             }
-            if (matched == Match::damaged) return damaged_error(damaged);
+            if (matched == Match::damaged) return damaged_error(journal, damaged);
             if (matched == Match::yes && moment.has_expired(other)) matched = Match::no;
             if (matched == Match::yes) ++found;
             visit(i, matched == Match::yes ? MaybeView(other.value.as_string_view()) : std::nullopt);

@@ -26,21 +26,25 @@ Error Engine::why_unusable(const KeyspaceState& keyspace) const {
                  "' was dropped. Open a namespace of that name again to use it.");
 }
 
-Error damaged_record_error(const std::string& path, std::uint64_t offset) {
+Error damaged_record_error(const std::string& path, const Journal& journal, std::uint64_t offset) {
+    FrameView frame;
+    if (journal.seals() && journal.read_raw(offset, true, frame)) return forged_frame_error(path, offset);
     return Error(ErrorCode::corrupted, "'" + path + "' is damaged at offset " + std::to_string(offset) +
                  ": the record there is not what was written. Restore the file from a backup.")
         .with_offset(offset);
 }
 
-Error Engine::damaged_error(std::uint64_t offset) const { return damaged_record_error(path_, offset); }
+Error Engine::damaged_error(const Journal& journal, std::uint64_t offset) const {
+    return damaged_record_error(path_, journal, offset);
+}
 
 // Whether the frame at `offset` is the key's. A frame of another key is nearly impossible here, because 54 bits of the hash
 // agree, so it is checked even when reads are not: damage must not turn into absence.
-Engine::Match Engine::match(std::uint64_t offset, Bytes key, FrameView& frame, bool verify) const noexcept {
-    const Journal& journal = generation_->journal();
-    if (!journal.read(offset, false, frame)) return Match::damaged;
+Engine::Match Engine::match(const Journal& journal, std::uint64_t offset, Bytes key, FrameView& frame, bool verify,
+                            PlainText& text) noexcept {
+    if (!journal.read(offset, false, frame, text)) return Match::damaged;
     const bool same = frame.key == key;
-    if ((verify || !same) && !journal.validates(frame, offset)) return Match::damaged;
+    if ((verify || !same) && !journal.seals() && !journal.validates(frame, offset)) return Match::damaged;
     return same ? Match::yes : Match::no;
 }
 
@@ -48,18 +52,19 @@ Engine::Match Engine::match(std::uint64_t offset, Bytes key, FrameView& frame, b
 constinit inline thread_local FrameShape shape_last_read;
 
 // The frame at an offset, with start null if there is none.
-[[gnu::noinline]] inline FrameView Engine::read_and_remember_shape(std::uint64_t offset) const noexcept {
+[[gnu::noinline]] inline FrameView Engine::read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept {
     FrameView frame;
-    if (!generation_->journal().read(offset, false, frame)) return FrameView();
+    if (!journal.read_raw(offset, false, frame)) return FrameView();
     shape_last_read = FrameShape(frame);
     return frame;
 }
 
 // The short cut of match() for nearly all frames; false says nothing.
-[[gnu::always_inline]] inline bool Engine::match_usual(std::uint64_t offset, Bytes key, FrameView& frame) const noexcept {
-    const Journal& journal = generation_->journal();
+[[gnu::always_inline]] inline bool Engine::match_usual(const Journal& journal, std::uint64_t offset, Bytes key,
+                                                                FrameView& frame, PlainText& text) const noexcept {
+    if (journal.seals()) [[unlikely]] return match(journal, offset, key, frame, true, text) == Match::yes;
     if (!journal.read_shape(offset, shape_last_read, frame)) {
-        frame = read_and_remember_shape(offset);
+        frame = read_and_remember_shape(journal, offset);
         if (frame.start == nullptr) [[unlikely]] return false;
     }
     return frame.key.size() == key.size() && equal_bytes(frame.key.data(), key.data(), key.size()) &&
@@ -75,8 +80,8 @@ constinit inline thread_local FrameShape shape_last_read;
     }
 }
 
-// Calls take(const FrameView&) under a pin if the key has a value; fail(Error) if that can't be found out. Before it needs the frame
-// it calls prepare(probable size of the value), while the frame is on its way from memory.
+// Calls take(const FrameView&, Generation&) under a pin if the key has a value; fail(Error) if that can't be found out. Before it
+// needs the frame it calls prepare(probable size of the value), while the frame is on its way from memory.
 //
 // The usual case is inlined from end to end, and the rest is kept out of its way: see checks/wide_registers.hpp.
 template <Engine::Wanted wanted, class Prepare, class Take, class Fail>
@@ -85,36 +90,40 @@ template <Engine::Wanted wanted, class Prepare, class Take, class Fail>
     if (!usable(keyspace)) [[unlikely]] return fail(why_unusable(keyspace));
     const KeyHash hash = hash_of(key);
     const Pins::Pin pin(*pins_);
-    const std::uint64_t offset = keyspace.index.find(hash);
+    const KeyspaceIndex& index = keyspace.index();
+    const std::uint64_t offset = index.hash.find(hash);
     if (offset == 0) return;
-    __builtin_prefetch(generation_->journal().address(offset));
+    const Journal& journal = index.journal();
+    __builtin_prefetch(journal.address(offset));
     prepare(shape_last_read.value_size());
     FrameView frame;
-    if (!match_usual(offset, key, frame)) [[unlikely]] return read_any<wanted>(keyspace, hash, key, take, fail);
+    PlainText text;
+    if (!match_usual(journal, offset, key, frame, text)) [[unlikely]] return read_any<wanted>(index, hash, key, take, fail);
     if (wanted == Wanted::live && clock_.has_expired(frame)) return;
-    take(static_cast<const FrameView&>(frame));
+    take(static_cast<const FrameView&>(frame), index.generation);
 }
 
 // read() for all other frames, and where the first slot with the key's hash bits is not the key's. Under the caller's pin.
 template <Engine::Wanted wanted, class Take, class Fail>
-[[gnu::noinline, gnu::cold]] void Engine::read_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, Take& take,
+[[gnu::noinline, gnu::cold]] void Engine::read_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, Take& take,
                                                    Fail& fail) const {
     FrameView frame;
+    PlainText text;
     std::uint64_t damaged = 0;
-    const Match matched = match_any(keyspace, hash, key, frame, damaged);
-    if (matched == Match::damaged) return fail(damaged_error(damaged));
+    const Match matched = match_any(index, hash, key, frame, damaged, text);
+    if (matched == Match::damaged) return fail(damaged_error(index.journal(), damaged));
     if (wanted == Wanted::live && matched == Match::yes && clock_.has_expired(frame)) return;
-    if (matched == Match::yes) take(static_cast<const FrameView&>(frame));
+    if (matched == Match::yes) take(static_cast<const FrameView&>(frame), index.generation);
 }
 
 // The rare case: the first slot with the key's hash bits is not, or not certainly, the key's. Under the caller's pin.
-Engine::Match Engine::match_any(const KeyspaceState& keyspace, KeyHash hash, Bytes key, FrameView& frame,
-                                std::uint64_t& damaged) const {
+Engine::Match Engine::match_any(const KeyspaceIndex& index, KeyHash hash, Bytes key, FrameView& frame,
+                                std::uint64_t& damaged, PlainText& text) const {
     std::vector<std::uint64_t> offsets;
-    keyspace.index.find_all(hash, offsets);
+    index.hash.find_all(hash, offsets);
     damaged = 0;
     for (const std::uint64_t offset : offsets) {
-        const Match matched = match(offset, key, frame, verify_reads_);
+        const Match matched = match(index.journal(), offset, key, frame, verify_reads_, text);
         if (matched == Match::yes) return Match::yes;
         if (matched == Match::damaged) damaged = offset;
     }
@@ -127,7 +136,7 @@ Result<MaybeValue> Engine::get(const KeyspaceState& keyspace, Bytes key) const {
     bool found = false;
     read(
         keyspace, key, [&](std::size_t expected) { result->emplace(expected <= 4096 ? expected : 0, '\0'); },
-        [&](const FrameView& frame) {
+        [&](const FrameView& frame, Generation&) {
             assign(**result, frame.value);
             found = true;
         },
@@ -140,7 +149,7 @@ Result<bool> Engine::get_into(const KeyspaceState& keyspace, Bytes key, std::str
     Result<bool> found = false;
     read(
         keyspace, key, [](std::size_t) {},
-        [&](const FrameView& frame) {
+        [&](const FrameView& frame, Generation&) {
             assign(out, frame.value);
             *found = true;
         },
@@ -148,11 +157,24 @@ Result<bool> Engine::get_into(const KeyspaceState& keyspace, Bytes key, std::str
     return found;
 }
 
+// Opened values have memory of their own instead of the map.
+PinnedValue Engine::pin_value(Generation& generation, Bytes value) {
+#if EMDB_ENCRYPT
+    if (generation.sealer() != nullptr) {
+        auto* const owned = new OwnedValue(value);
+        return {nullptr, owned, 0, owned->bytes()};
+    }
+#endif
+    return {&generation, nullptr, generation.acquire(), value};
+}
+
 Result<std::optional<PinnedValue>> Engine::get_zerocopy(const KeyspaceState& keyspace, Bytes key) const {
     Result<std::optional<PinnedValue>> value{std::nullopt};
     read(
         keyspace, key, [](std::size_t) {},
-        [&](const FrameView& frame) { value->emplace(PinnedValue{generation_.get(), generation_->acquire(), frame.value}); },
+        [&](const FrameView& frame, Generation& generation) {
+            value->emplace(pin_value(generation, frame.value));
+        },
         [&](Error error) { value = std::move(error); });
     return value;
 }
@@ -160,31 +182,34 @@ Result<std::optional<PinnedValue>> Engine::get_zerocopy(const KeyspaceState& key
 Result<bool> Engine::contains_key(const KeyspaceState& keyspace, Bytes key) const {
     Result<bool> found = false;
     read(
-        keyspace, key, [](std::size_t) {}, [&](const FrameView&) { *found = true; }, [&](Error error) { found = std::move(error); });
+        keyspace, key, [](std::size_t) {}, [&](const FrameView&, Generation&) { *found = true; },
+        [&](Error error) { found = std::move(error); });
     return found;
 }
 
-// The key's frame, be it expired, with start null if it has none. Whoever looks at its bytes holds a reference on
-// the generation.
-Result<FrameView> Engine::find_frame(const KeyspaceState& keyspace, Bytes key) const {
-    Result<FrameView> found{FrameView()};
-    read<Wanted::any>(
-        keyspace, key, [](std::size_t) {}, [&](const FrameView& frame) { *found = frame; },
-        [&](Error error) { found = std::move(error); });
-    return found;
+// The key's frame, be it expired, with start null if it has none.
+Result<FrameView> Engine::find_frame(const IndexRef& in, KeyHash hash, Bytes key, PlainText& text) const {
+    FrameView frame;
+    std::uint64_t damaged = 0;
+    const Pins::Pin pin(*pins_);
+    const Match matched = match_any(in.index, hash, key, frame, damaged, text);
+    if (matched == Match::damaged) return damaged_error(in.journal(), damaged);
+    return matched == Match::yes ? frame : FrameView();
 }
 
 // Whether a key has a record, be it expired.
 Result<bool> Engine::holds(const KeyspaceState& keyspace, Bytes key) const {
     Result<bool> found = false;
     read<Wanted::any>(
-        keyspace, key, [](std::size_t) {}, [&](const FrameView&) { *found = true; }, [&](Error error) { found = std::move(error); });
+        keyspace, key, [](std::size_t) {}, [&](const FrameView&, Generation&) { *found = true; },
+        [&](Error error) { found = std::move(error); });
     return found;
 }
 
 Result<std::size_t> Engine::len(const KeyspaceState& keyspace) const {
     if (!usable(keyspace)) return why_unusable(keyspace);
-    return static_cast<std::size_t>(keyspace.index.totals().records);
+    const Pins::Pin pin(*pins_);
+    return static_cast<std::size_t>(keyspace.index().hash.totals().records);
 }
 
 }  // namespace emdb::detail

@@ -15,7 +15,7 @@
 
 namespace emdb::detail {
 
-/// Applies frames to the index while an engine is being opened. Records pass through a ring, so that the cache line of a key's
+/// Applies frames to the index of an engine that nobody else uses yet. Records pass through a ring, so that the cache line of a key's
 /// bucket is fetched while others are applied.
 class IndexBuilder {
 public:
@@ -34,8 +34,14 @@ public:
             }
             case FrameKind::namespace_create: return create_namespace(offset, frame);
             case FrameKind::namespace_drop: return drop_namespace(offset, frame);
-            default: return engine_.damaged_error(offset);
+            default: return engine_.damaged_error(engine_.journal(), offset);
         }
+    }
+
+    /// Null: there is none.
+    KeyspaceState* keyspace(std::uint32_t id) const {
+        const auto found = by_id_.find(id);
+        return found == by_id_.end() ? nullptr : found->second;
     }
 
     /// Applies what is still in the ring.
@@ -63,23 +69,29 @@ private:
             if (auto applied = apply_pending(ring_[next_++ % ring_size]); !applied) return applied;
         }
         const std::uint64_t hash = siphash13(frame.key.data(), frame.key.size(), engine_.hash_key_0_, engine_.hash_key_1_);
-        keyspace->index.prefetch(KeyHash(hash));
+        keyspace->index().hash.prefetch(KeyHash(hash));
         ring_[filled_++ % ring_size] = {keyspace, hash, offset, frame};
-        return {};
+        return engine_.journal().seals() ? finish() : Result<void>();  // what has been opened does not stay
     }
 
     Result<void> apply_pending(const Pending& pending) {
         KeyspaceState& keyspace = *pending.keyspace;
         const KeyHash hash(pending.hash);
         if (pending.frame.kind() == FrameKind::put) {
-            if (auto room = engine_.make_room(keyspace, hash.shard(), 1, pending.frame.expiry_unix_ms != 0); !room) return room;
+            if (auto room = engine_.make_room(keyspace.index(), hash.shard(), 1, pending.frame.expiry_unix_ms != 0); !room) return room;
         }
         const Engine::Current current = engine_.find_slot(keyspace, hash, pending.frame.key);
+        NodePool::Promise nodes;
+        if (const OrderedIndex* ordered = keyspace.index().ordered.get(); ordered != nullptr && !current.at) {
+            auto promised = engine_.promise_nodes(*ordered, {&pending.frame.key, 1});
+            if (!promised) return std::move(promised).error();
+            nodes = std::move(*promised);
+        }
         if (pending.frame.kind() == FrameKind::put) {
-            const HashIndex::Change change(keyspace.index, hash.shard());
+            const HashIndex::Change change(keyspace.index().hash, hash.shard());
             engine_.index_put(keyspace, hash, current, pending.offset, pending.frame);
         } else if (current.at) {
-            const HashIndex::Change change(keyspace.index, hash.shard());
+            const HashIndex::Change change(keyspace.index().hash, hash.shard());
             engine_.index_remove(keyspace, hash, current, pending.frame.key);
         }
         return {};
@@ -111,14 +123,13 @@ private:
     }
 
     void forget(KeyspaceState& keyspace) {
-        engine_.pins_->reserve(keyspace.index.tables_to_clear());
+        engine_.pins_->reserve(keyspace.index().hash.tables_to_clear());
         engine_.forget_records(keyspace);
     }
 
     KeyspaceState* keyspace_of(const FrameView& frame) {
         if (last_ != nullptr && last_->id == frame.namespace_id) return last_;
-        const auto found = by_id_.find(frame.namespace_id);
-        last_ = found == by_id_.end() ? nullptr : found->second;
+        last_ = keyspace(frame.namespace_id);
         return last_;
     }
 
@@ -139,10 +150,10 @@ private:
 
 // Called once, by the thread that opens the database, before anybody else can use it.
 Result<void> Engine::recover(std::uint64_t file_size) {
-    Generation& generation = *generation_;
+    Generation& generation = this->generation();
     // While the index is built, every frame in the file may be looked at again.
     generation.journal().start_at(file_size, file_size, file_size);
-    JournalReplay replay(generation.map().at(0), file_size, generation.journal().seed(), path_);
+    JournalReplay replay(generation.map().at(0), file_size, generation.journal().coding(), path_);
     IndexBuilder builder(*this);
     auto summary = replay.run(builder);
     if (!summary) return std::move(summary).error();
@@ -164,7 +175,7 @@ Result<void> Engine::recover(std::uint64_t file_size) {
 // After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one, and the
 // part that no mark vouches for becomes vouched for before anything new is written.
 Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn) {
-    File& file = generation_->file();
+    File& file = generation().file();
     if (torn != 0) {
         log(LogLevel::warning, "'" + path_ + "' was not closed cleanly: cut a torn tail of " + std::to_string(torn) +
                                    " bytes at offset " + std::to_string(summary.end) + ".");
@@ -172,7 +183,7 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         log(LogLevel::info, "'" + path_ + "' was not closed cleanly: recovered up to offset " + std::to_string(summary.end) +
                                 ", nothing was torn.");
     }
-    Journal& journal = generation_->journal();
+    Journal& journal = generation().journal();
     journal.start_at(summary.end, summary.end, summary.vouched_end);
     if (auto rewritten = journal.rewrite_unvouched(); !rewritten) return rewritten;
     if (summary.end != file_size) {
@@ -184,7 +195,10 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         // appended a mark had been here before.
         if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
     }
-    generation_->flusher().vouch_for(summary.end, summary.vouched_end);
+    if (summary.vouched_end != summary.end && wants_session()) {
+        if (auto begun = begin_session(); !begun) return begun;
+    }
+    generation().flusher().vouch_for(summary.end, summary.vouched_end);
     return {};
 }
 

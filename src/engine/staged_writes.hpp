@@ -104,7 +104,7 @@ private:
     using Shard = std::pair<HashIndex*, std::size_t>;
 
     StagedWrites(std::shared_ptr<Engine> engine, Engine::AllStripes lock)
-        : engine_(std::move(engine)), lock_(std::move(lock)), batch_(engine_->generation_->journal().seed()) {}
+        : engine_(std::move(engine)), lock_(std::move(lock)), batch_(engine_->journal().coding()) {}
 
     void end() noexcept {
         if (!lock_) return;
@@ -114,7 +114,7 @@ private:
 
     Result<void> check(const KeyspaceState& keyspace) const {
         if (!lock_) return Error(ErrorCode::invalid_argument, "The transaction is over. Use it inside its closure only.");
-        if (&keyspace.generation != engine_->generation_.get()) {
+        if (keyspace.pins != engine_->pins_) {
             return Error(ErrorCode::invalid_argument, "The namespace '" + keyspace.name + "' belongs to another database than the "
                          "transaction on '" + engine_->path() + "'. Use a transaction of that database.");
         }
@@ -139,7 +139,7 @@ private:
         content.value = value.value_or(Bytes());
         // Whatever may throw comes first: a closure may catch bad_alloc and go on.
         batch_.reserve_for(content);
-        std::uint64_t& start = staged_[keyspace][std::string(key.as_string_view())];
+        std::uint64_t& start = staged_[keyspace][SecretString(key.as_string_view())];
         start = batch_.add(content);
         return {};
     }
@@ -147,7 +147,7 @@ private:
     std::optional<FrameView> own_write(const std::shared_ptr<KeyspaceState>& keyspace, Bytes key) const {
         const auto keys = staged_.find(keyspace);
         if (keys == staged_.end()) return std::nullopt;
-        const auto found = keys->second.find(std::string(key.as_string_view()));
+        const auto found = keys->second.find(SecretString(key.as_string_view()));
         if (found == keys->second.end()) return std::nullopt;
         return batch_.member(found->second);
     }
@@ -159,17 +159,12 @@ private:
         auto nodes = promise_nodes(changes);
         if (!nodes) return std::move(nodes).error();
         const std::vector<Shard> shards = shards_of(changes);
-        std::uint64_t start = 0;
-        auto appended = engine_->generation_->journal().append_block(batch_.bytes(), [&](std::uint64_t offset) {
-            start = offset;
-            batch_.place(offset);
-        });
-        if (!appended) return std::move(appended).error();
-        publish(changes, shards, start);
+        auto start = engine_->journal().append(batch_);
+        if (!start) return std::move(start).error();
+        publish(changes, shards, *start);
         for (const Change& change : changes) {
-            if (change.frame.kind() == FrameKind::remove && change.keyspace->ordered != nullptr) {
-                change.keyspace->ordered->tidy(change.frame.key);
-            }
+            OrderedIndex* const ordered = change.keyspace->index().ordered.get();
+            if (change.frame.kind() == FrameKind::remove && ordered != nullptr) ordered->tidy(change.frame.key);
         }
         return {};
     }
@@ -188,7 +183,7 @@ private:
             for (; i < changes.size() && changes[i].keyspace == &keyspace; ++i) {
                 if (!changes[i].current.at) new_keys.push_back(changes[i].frame.key);
             }
-            auto promised = engine_->promise_nodes(keyspace, new_keys);
+            auto promised = engine_->promise_nodes(*keyspace.index().ordered, new_keys);
             if (!promised) return std::move(promised).error();
             promises.push_back(std::move(*promised));
         }
@@ -200,13 +195,13 @@ private:
             std::array<std::size_t, shard_count> per_shard{};
             std::array<std::size_t, shard_count> expiring{};
             for (const auto& [key, start] : keys) {
-                const std::size_t shard = engine_->hash_of(key).shard();
+                const std::size_t shard = engine_->hash_of(std::string_view(key)).shard();
                 ++per_shard[shard];
                 if (batch_.member(start).expiry_unix_ms != 0) ++expiring[shard];
             }
             for (std::size_t shard = 0; shard < shard_count; ++shard) {
                 if (per_shard[shard] == 0) continue;
-                if (auto room = engine_->make_room(*keyspace, shard, per_shard[shard], expiring[shard]); !room) return room;
+                if (auto room = engine_->make_room(keyspace->index(), shard, per_shard[shard], expiring[shard]); !room) return room;
             }
         }
         return {};
@@ -217,8 +212,8 @@ private:
         std::vector<Change> changes;
         for (const auto& [keyspace, keys] : staged_) {
             for (const auto& [key, start] : keys) {
-                const KeyHash hash = engine_->hash_of(key);
-                const Engine::Current current = engine_->find_slot(*keyspace, hash, key);
+                const KeyHash hash = engine_->hash_of(std::string_view(key));
+                const Engine::Current current = engine_->find_slot(*keyspace, hash, std::string_view(key));
                 const FrameView frame = batch_.member(start);
                 if (frame.kind() == FrameKind::remove && !current.at) continue;
                 changes.push_back({keyspace.get(), hash, current, start, frame});
@@ -230,7 +225,7 @@ private:
     static std::vector<Shard> shards_of(const std::vector<Change>& changes) {
         std::vector<Shard> shards;
         shards.reserve(changes.size());
-        for (const Change& change : changes) shards.emplace_back(&change.keyspace->index, change.hash.shard());
+        for (const Change& change : changes) shards.emplace_back(&change.keyspace->index().hash, change.hash.shard());
         std::sort(shards.begin(), shards.end());
         shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
         return shards;
@@ -252,7 +247,13 @@ private:
     const std::shared_ptr<Engine> engine_;
     std::optional<Engine::AllStripes> lock_;
     BatchBuffer batch_;
-    std::unordered_map<std::shared_ptr<KeyspaceState>, std::unordered_map<std::string, std::uint64_t>> staged_;
+    /// Where the latest change of each key starts in the batch.
+    struct HashKey {
+        std::size_t operator()(const SecretString& key) const noexcept { return std::hash<std::string_view>()(key); }
+    };
+    using Starts = std::unordered_map<SecretString, std::uint64_t, HashKey, std::equal_to<>,
+                                      SecretAllocator<std::pair<const SecretString, std::uint64_t>>>;
+    std::unordered_map<std::shared_ptr<KeyspaceState>, Starts> staged_;
 };
 
 }  // namespace emdb::detail

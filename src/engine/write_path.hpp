@@ -30,7 +30,7 @@ Result<void> Engine::refuse_write() const {
 Result<void> Engine::refuse_write_locked(const KeyspaceState* keyspace) const {
     // Asked again here, because a transaction's closure may fork.
     if (state_.load(std::memory_order_relaxed) != State::open || fork_count_ != fork_count()) return stopped_error();
-    if (generation_->journal().poisoned()) return Journal::poisoned_error(path_);
+    if (journal().poisoned()) return Journal::poisoned_error(path_);
     if (keyspace != nullptr && keyspace->dropped.load(std::memory_order_relaxed)) return why_unusable(*keyspace);
     return {};
 }
@@ -39,6 +39,12 @@ Result<std::unique_lock<std::mutex>> Engine::lock_stripe(const KeyspaceState& ke
     if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
     std::unique_lock lock(stripe_of(keyspace, hash.shard()).mutex);
     if (auto allowed = refuse_write_locked(&keyspace); !allowed) return std::move(allowed).error();
+    while (wants_session()) [[unlikely]] {
+        lock.unlock();
+        if (auto all = lock_all(nullptr); !all) return std::move(all).error();  // begins one
+        lock.lock();
+        if (auto allowed = refuse_write_locked(&keyspace); !allowed) return std::move(allowed).error();
+    }
     return lock;
 }
 
@@ -46,6 +52,9 @@ Result<Engine::AllStripes> Engine::lock_all(const KeyspaceState* keyspace) {
     if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
     AllStripes lock(*this);
     if (auto allowed = refuse_write_locked(keyspace); !allowed) return std::move(allowed).error();
+    if (wants_session()) [[unlikely]] {
+        if (auto begun = begin_session(); !begun) return std::move(begun).error();
+    }
     return lock;
 }
 
@@ -62,15 +71,15 @@ Result<void> Engine::check_sizes(Bytes key, std::uint64_t value_size) {
 }
 
 // For writes that need the key's present value.
-Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const {
+Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key, PlainText& text) const {
     Current current;
     std::uint64_t damaged = 0;
-    current.at = keyspace.index.locate(hash, [&](std::uint64_t offset) {
-        const Match matched = match(offset, key, current.frame, true);
+    current.at = keyspace.index().hash.locate(hash, [&](std::uint64_t offset) {
+        const Match matched = match(journal(), offset, key, current.frame, true, text);
         if (matched == Match::damaged) damaged = offset;
         return matched != Match::no;
     });
-    if (damaged != 0) return damaged_error(damaged);
+    if (damaged != 0) return damaged_error(journal(), damaged);
     return current;
 }
 
@@ -78,15 +87,17 @@ Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyH
 // is: 54 bits of its hash say so, and its value is lost in any case. So overwriting a damaged record heals it.
 Engine::Current Engine::find_slot(const KeyspaceState& keyspace, KeyHash hash, Bytes key) const noexcept {
     Current current;
+    PlainText text;
     bool damaged = false;
-    current.at = keyspace.index.locate(hash, [&](std::uint64_t offset) {
-        const Match matched = match(offset, key, current.frame, false);
+    current.at = keyspace.index().hash.locate(hash, [&](std::uint64_t offset) {
+        const Match matched = match(journal(), offset, key, current.frame, false, text);
         damaged = damaged || matched == Match::damaged;
         return matched == Match::yes;
     });
+    if (text.is_used()) current.frame.forget_contents();
     if (current.at || !damaged) [[likely]] return current;
-    current.at = keyspace.index.locate(hash, [&](std::uint64_t offset) {
-        return match(offset, key, current.frame, false) == Match::damaged;
+    current.at = keyspace.index().hash.locate(hash, [&](std::uint64_t offset) {
+        return match(journal(), offset, key, current.frame, false, text) == Match::damaged;
     });
     current.frame = FrameView();
     return current;
@@ -96,39 +107,40 @@ Error Engine::out_of_memory() const {
     return Error(ErrorCode::io, "Out of memory for the index of '" + path_ + "'. Free some memory; nothing was written.");
 }
 
-Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count) const {
-    if (keyspace.index.make_room(shard, count)) return {};
+Result<void> Engine::make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count) const {
+    if (index.hash.make_room(shard, count)) return {};
     return out_of_memory();
 }
 
 // Whatever `count` puts into a shard need, `expiring` of them with an expiry.
-[[gnu::always_inline]] inline Result<void> Engine::make_room(KeyspaceState& keyspace, std::size_t shard, std::size_t count,
+[[gnu::always_inline]] inline Result<void> Engine::make_room(KeyspaceIndex& index, std::size_t shard, std::size_t count,
                                                              [[maybe_unused]] std::size_t expiring) const {
 #if EMDB_TTL
-    if (expiring != 0 || keyspace.expiring.in_use()) [[unlikely]] {
-        if (!keyspace.expiring.make_room(shard, expiring)) return out_of_memory();
+    if (expiring != 0 || index.expiring.in_use()) [[unlikely]] {
+        if (!index.expiring.make_room(shard, expiring)) return out_of_memory();
     }
 #endif
-    return make_room(keyspace, shard, count);
+    return make_room(index, shard, count);
 }
 
 inline void Engine::index_put_plain(KeyspaceState& keyspace, KeyHash hash, const Current& current, std::uint64_t offset,
                                     const FrameView& frame, const OrderedIndex::Hint& hint) noexcept {
     const std::uint64_t logical = frame.key.size() + frame.value.size();
     Stripe& stripe = stripe_of(keyspace, hash.shard());
-    if (keyspace.ordered != nullptr) {
+    KeyspaceIndex& index = keyspace.index();
+    if (index.ordered != nullptr) {
         if (current.at) {
-            keyspace.ordered->replace(frame.key, current.at.offset, offset, hint);
+            index.ordered->replace(frame.key, current.at.offset, offset, hint);
         } else {
-            keyspace.ordered->insert(frame.key, offset, hint);
+            index.ordered->insert(frame.key, offset, hint);
         }
     }
     if (current.at) {
         const std::uint64_t old_logical = frame.key.size() + current.frame.value.size();
-        keyspace.index.replace(hash, current.at, offset, logical - old_logical, frame.size - current.frame.size);
+        index.hash.replace(hash, current.at, offset, logical - old_logical, frame.size - current.frame.size);
         stripe.account(0, logical - old_logical, frame.size - current.frame.size);
     } else {
-        keyspace.index.insert(hash, offset, logical, frame.size);
+        index.hash.insert(hash, offset, logical, frame.size);
         stripe.account(1, logical, frame.size);
     }
 }
@@ -139,8 +151,9 @@ inline void Engine::index_put_plain(KeyspaceState& keyspace, KeyHash hash, const
                                                   std::uint64_t offset, const FrameView& frame,
                                                   const OrderedIndex::Hint& hint) noexcept {
     index_put_plain(keyspace, hash, current, offset, frame, hint);
-    if (current.at && current.frame.expiry_unix_ms != 0) keyspace.expiring.became_garbage(hash.shard());
-    if (frame.expiry_unix_ms != 0) keyspace.expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
+    ExpiryQueues& expiring = keyspace.index().expiring;
+    if (current.at && current.frame.expiry_unix_ms != 0) expiring.became_garbage(hash.shard());
+    if (frame.expiry_unix_ms != 0) expiring.add(hash.shard(), {frame.expiry_unix_ms, offset, hash.value()});
 }
 #endif
 
@@ -157,11 +170,12 @@ void Engine::index_put(KeyspaceState& keyspace, KeyHash hash, const Current& cur
 
 void Engine::index_remove(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key) noexcept {
     const std::uint64_t logical = key.size() + current.frame.value.size();
-    if (keyspace.ordered != nullptr) keyspace.ordered->remove(key, current.at.offset);
-    keyspace.index.remove(hash, current.at, logical, current.frame.size);
+    KeyspaceIndex& index = keyspace.index();
+    if (index.ordered != nullptr) index.ordered->remove(key, current.at.offset);
+    index.hash.remove(hash, current.at, logical, current.frame.size);
     stripe_of(keyspace, hash.shard()).account(~std::uint64_t{0}, 0 - logical, 0 - current.frame.size);
 #if EMDB_TTL
-    if (current.frame.expiry_unix_ms != 0) [[unlikely]] keyspace.expiring.became_garbage(hash.shard());
+    if (current.frame.expiry_unix_ms != 0) [[unlikely]] index.expiring.became_garbage(hash.shard());
 #endif
 }
 
@@ -173,7 +187,7 @@ Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes
     content.expiry_unix_ms = expiry_unix_ms;
     content.key = key;
     content.value = value;
-    auto offset = generation_->journal().append(content);
+    auto offset = journal().append(content);
     if (!offset) return std::move(offset).error();
     Appended appended;
     appended.offset = *offset;
@@ -187,12 +201,13 @@ Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes
 Result<void> Engine::store(KeyspaceState& keyspace, KeyHash hash, const Current& current, Bytes key, Bytes value,
                            std::uint64_t expiry_unix_ms) {
     OrderedPut ordered;
-    if (keyspace.ordered != nullptr) {
-        if (auto prepared = prepare_put(keyspace, key, ordered); !prepared) return prepared;
+    KeyspaceIndex& index = keyspace.index();
+    if (index.ordered != nullptr) {
+        if (auto prepared = prepare_put(*index.ordered, key, ordered); !prepared) return prepared;
     }
     const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
     if (!frame) return frame.error();
-    const HashIndex::Change change(keyspace.index, hash.shard());
+    const HashIndex::Change change(keyspace.index().hash, hash.shard());
     index_put(keyspace, hash, current, frame->offset, frame->view, ordered.hint);
     return {};
 }
@@ -203,20 +218,21 @@ Result<void> Engine::erase(KeyspaceState& keyspace, KeyHash hash, const Current&
     content.namespace_id = keyspace.id;
     content.key = key;
 #if EMDB_TTL
-    keyspace.expiring.tidy(hash.shard());
+    keyspace.index().expiring.tidy(hash.shard());
 #endif
-    auto offset = generation_->journal().append(content);
+    auto offset = journal().append(content);
     if (!offset) return std::move(offset).error();
     {
-        const HashIndex::Change change(keyspace.index, hash.shard());
+        const HashIndex::Change change(keyspace.index().hash, hash.shard());
         index_remove(keyspace, hash, current, key);
     }
-    if (keyspace.ordered != nullptr) keyspace.ordered->tidy(key);
+    if (OrderedIndex* ordered = keyspace.index().ordered.get()) ordered->tidy(key);
     return {};
 }
 
 // What the flush policy asks for after a write; no lock is held.
 Result<void> Engine::after_write() {
+    note_write();
     const FlushPolicy policy = options_.flush_policy;
     if (in_memory_ || policy.kind() == FlushPolicy::Kind::on_each_flush || policy.kind() == FlushPolicy::Kind::group) return {};
     if (policy.kind() == FlushPolicy::Kind::every_n) {
@@ -226,7 +242,7 @@ Result<void> Engine::after_write() {
 #if EMDB_ASYNC
     if (SyncDeferral::takes_over(*this)) return {};
 #endif
-    auto flushed = generation_->flusher().flush(true);
+    auto flushed = reference()->flusher().flush(true);
     if (flushed) return flushed;
     return unsynced_error(flushed.error());
 }
@@ -245,16 +261,17 @@ Error Engine::unsynced_error(const Error& error) const {
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1, expiry_unix_ms != 0); !room) return room;
-        keyspace.index.prefetch(hash);  // while the ordered index is looked at and the frame is appended
+        KeyspaceIndex& index = keyspace.index();
+        if (auto room = make_room(index, hash.shard(), 1, expiry_unix_ms != 0); !room) return room;
+        index.hash.prefetch(hash);  // while the ordered index is looked at and the frame is appended
         OrderedPut ordered;
-        if (keyspace.ordered != nullptr) {
-            if (auto prepared = prepare_put(keyspace, key, ordered); !prepared) return prepared;
+        if (index.ordered != nullptr) {
+            if (auto prepared = prepare_put(*index.ordered, key, ordered); !prepared) return prepared;
         }
         const auto frame = append_put(keyspace, key, value, expiry_unix_ms);
         if (!frame) return frame.error();
         const Current current = find_slot(keyspace, hash, key);
-        const HashIndex::Change change(keyspace.index, hash.shard());
+        const HashIndex::Change change(keyspace.index().hash, hash.shard());
         index_put(keyspace, hash, current, frame->offset, frame->view, ordered.hint);
     }
     return after_write();
@@ -270,7 +287,8 @@ Result<MaybeValue> Engine::remove(KeyspaceState& keyspace, Bytes key) {
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        const auto current = find_current(keyspace, hash, key);
+        PlainText text;
+        const auto current = find_current(keyspace, hash, key, text);
         if (!current) return current.error();
         if (!current->at) return MaybeValue();
         // An expired record is removed for good, too: once this call has returned, no clock that goes back may show it again.
@@ -289,8 +307,9 @@ Result<bool> Engine::compare_exchange(KeyspaceState& keyspace, Bytes key, std::o
     {
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1, expiry != 0); !room) return std::move(room).error();
-        const auto current = find_current(keyspace, hash, key);
+        if (auto room = make_room(keyspace.index(), hash.shard(), 1, expiry != 0); !room) return std::move(room).error();
+        PlainText text;
+        const auto current = find_current(keyspace, hash, key, text);
         if (!current) return current.error();
         const bool present = current->at && !clock_.has_expired(current->frame);
         if (present != expected.has_value()) return false;
@@ -308,8 +327,10 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
     const KeyHash hash = hash_of(key);
     for (;;) {
         if (auto allowed = refuse_write(); !allowed) return allowed;
-        const GenerationRef generation = reference();  // keeps the value in place while the caller's code looks at it
-        auto found = find_frame(keyspace, key);
+        if (!usable(keyspace)) return why_unusable(keyspace);
+        const IndexRef in = reference(keyspace);  // keeps the value in place while the caller's code looks at it
+        PlainText text;
+        auto found = find_frame(in, hash, key, text);
         if (!found) return std::move(found).error();
         const FrameView& seen = *found;
         const bool has_record = seen.start != nullptr;
@@ -320,7 +341,7 @@ Result<void> Engine::update(KeyspaceState& keyspace, Bytes key, FunctionRef<Resu
         const std::uint64_t expiry = *desired ? default_expiry() : 0;
         const auto lock = lock_stripe(keyspace, hash);
         if (!lock) return lock.error();
-        if (auto room = make_room(keyspace, hash.shard(), 1, expiry != 0); !room) return room;
+        if (auto room = make_room(keyspace.index(), hash.shard(), 1, expiry != 0); !room) return room;
         const Current current = find_slot(keyspace, hash, key);
         // A frame's place is its identity: the key was not written meanwhile if it still has the same one.
         if (static_cast<bool>(current.at) != has_record || (has_record && current.frame.start != seen.start)) continue;

@@ -111,7 +111,7 @@ public:
 
     /// A frame of a key that could not be read when it was compared with others: results can't be relied upon. 0: none.
     std::uint64_t unreadable() const noexcept { return keys_.unreadable(); }
-    Bytes key_at(std::uint64_t offset) const noexcept { return keys_(offset); }
+    KeyReader::Key key_at(std::uint64_t offset) const noexcept { return keys_(offset); }
 
     std::size_t memory_bytes() const noexcept {
         const std::size_t nodes = leaves_.load(std::memory_order_relaxed) + inners_.load(std::memory_order_relaxed);

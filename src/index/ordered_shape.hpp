@@ -222,7 +222,7 @@ std::size_t OrderedIndex::nodes_for(std::span<const Bytes> keys) const noexcept 
         }
         (void)leaf.node->position(keys_, keys[i], false);
         const std::uint64_t high = leaf.node->high.load(std::memory_order_acquire);
-        const Bytes bound = high == 0 ? Bytes() : keys_(high);
+        const KeyReader::Key bound = keys_.bound(high);
         for (++i; i < keys.size() && (high == 0 || compare_keys(keys[i], bound) < 0);) ++i;
         // A split leaves both halves half full or, at the end of the tree, one of them nearly empty; so every further one costs
         // at least a quarter of a leaf in new keys.
@@ -307,18 +307,17 @@ void OrderedIndex::drop_empty_roots() noexcept {
 
 // The entry of a frame wherever it is: for keys that are damaged, or whose way down leads past damaged ones.
 bool OrderedIndex::find_anywhere(std::uint64_t offset, Place& leaf, unsigned& at) const noexcept {
-    Bytes from;
+    std::uint64_t from = 0;
     for (;;) {
-        leaf = descend(from);
+        leaf = descend(keys_.bound(from));
         if (leaf.node == nullptr) return false;
         const unsigned count = leaf.node->entries();
         for (at = 0; at < count && leaf.node->offset(at) != offset;) ++at;
         const std::uint64_t next = leaf.node->high.load(std::memory_order_acquire);
         if (leaf.node->sequence.load(std::memory_order_relaxed) != leaf.sequence) continue;
         if (at < count) return true;
-        const Bytes bound = next == 0 ? Bytes() : keys_(next);
-        if (compare_keys(bound, from) <= 0) return false;
-        from = bound;
+        if (compare_keys(keys_.bound(next), keys_.bound(from)) <= 0) return false;
+        from = next;
     }
 }
 

@@ -29,12 +29,12 @@ inline void sort_by_key(std::span<OffsetToSort> entries, const KeyReader& keys, 
         std::sort(entries.begin(), entries.end(), by_key);
         return;
     }
-    const Bytes first = keys(entries[0].offset);
+    const KeyReader::Key first = keys(entries[0].offset);
     std::size_t shared = first.size();
     for (std::size_t i = 0; i < entries.size(); ++i) {
         OffsetToSort& entry = entries[i];
         if (i + ahead < entries.size()) keys.prefetch(entries[i + ahead].offset);
-        const Bytes key = keys(entry.offset);
+        const KeyReader::Key key = keys(entry.offset);
         entry.window = key_window(key, common);
         shared = (std::min)(shared, common_prefix(first, key));
     }

@@ -20,9 +20,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "index/thread_slot.hpp"
@@ -102,6 +104,14 @@ public:
             pending_.store(true, std::memory_order_relaxed);
         }
         reclaim();
+    }
+
+    /// Waits until what has been retired is freed, a second at most. For callers that have time.
+    void reclaim_all() noexcept {
+        for (int attempt = 0; attempt < 10000 && pending_.load(std::memory_order_relaxed); ++attempt) {
+            reclaim();
+            std::this_thread::sleep_for(std::chrono::microseconds(100));
+        }
     }
 
 private:

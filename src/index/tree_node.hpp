@@ -23,14 +23,32 @@
 #include <new>
 
 #include "base/bytes.hpp"
+#include "crypto/plain_text.hpp"
 
 namespace emdb::detail {
 
 /// Reads keys for the ordered index, which stores none.
 class KeyReader {
 public:
-    /// Returns a null data() where no key can be read.
-    using Read = Bytes (*)(const void* source, std::uint64_t offset) noexcept;
+    /// Returns a null data() where no key can be read. A key that is not at hand as such is put into the text.
+    using Read = Bytes (*)(const void* source, std::uint64_t offset, PlainText& text) noexcept;
+
+    /// A key for as long as this lives.
+    class Key {
+    public:
+        Key(const KeyReader& keys, std::uint64_t offset) noexcept : bytes_(keys.read_(keys.source_, offset, text_)) {
+            if (bytes_.data() == nullptr) [[unlikely]] keys.unreadable_.store(offset, std::memory_order_relaxed);
+        }
+        /// None at all: less than others.
+        Key() noexcept = default;
+        operator Bytes() const noexcept { return bytes_; }
+        std::size_t size() const noexcept { return bytes_.size(); }
+        bool is_opened() const noexcept { return text_.is_used(); }
+
+    private:
+        [[no_unique_address]] PlainText text_;
+        Bytes bytes_;
+    };
 
     /// Has what read will look at fetched into the cache.
     using Prefetch = void (*)(const void* source, std::uint64_t offset) noexcept;
@@ -38,11 +56,9 @@ public:
     KeyReader(const void* source, Read read, Prefetch fetch = nullptr) noexcept
         : source_(source), read_(read), prefetch_(fetch) {}
     /// The key of the frame at `offset`; empty, and remembered, if it can't be read.
-    Bytes operator()(std::uint64_t offset) const noexcept {
-        const Bytes key = read_(source_, offset);
-        if (key.data() == nullptr) [[unlikely]] unreadable_.store(offset, std::memory_order_relaxed);
-        return key;
-    }
+    Key operator()(std::uint64_t offset) const noexcept { return Key(*this, offset); }
+    /// The same, and no key for 0.
+    Key bound(std::uint64_t offset) const noexcept { return offset == 0 ? Key() : Key(*this, offset); }
     void prefetch(std::uint64_t offset) const noexcept {
         if (prefetch_ != nullptr) prefetch_(source_, offset);
     }

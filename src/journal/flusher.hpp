@@ -81,6 +81,12 @@ public:
         return lead([this] { return sync_and_cut_back(); });
     }
 
+    /// Whether a close by now would find the journal as the last one left it.
+    bool closes_without_mark() noexcept {
+        const std::lock_guard lock(mutex_);
+        return journal_.completed() == nothing_new_end_ && last_mark_closes_;
+    }
+
     /// The journal ends with a close mark: a close without writes in between need not add one.
     void ends_with_close_mark() noexcept { last_mark_closes_ = true; }
 
@@ -144,7 +150,7 @@ private:
         auto offset = journal_.append(mark);
         if (!offset) return std::move(offset).error();
         marked_at_ = *offset;
-        marked_end_ = *offset + mark_frame_size;
+        marked_end_ = *offset + journal_.mark_size();
         last_mark_closes_ = kind == FrameKind::close_mark;
         return {};
     }

@@ -12,6 +12,12 @@
 //      n     key
 //      n     value
 //
+// In an encrypted file every frame but a session's is sealed: the flag is_sealed is set, and from the namespace id on there is
+//
+//    4+4     session number and counter within the session: the nonce
+//      n     ciphertext of   [8: expiry, if has_expiry]   key   value
+//     16     tag
+//
 // A plain record of 24 + 150 bytes takes 8 bytes beyond key and value. What the kinds carry:
 //
 //   put               key, value
@@ -21,11 +27,11 @@
 //   namespace_create  namespace id; key: the name
 //   namespace_drop    namespace id
 //   clear             namespace id, or none for the default keyspace
-//   session           reserved for encryption
+//   session           value: see Sealer; in encrypted files only, never sealed itself
 //   sync_mark         value: 8 bytes; the journal below this offset is known to have reached the disk
 //   close_mark        as sync_mark, written by a clean close
 //
-// Kinds 10-15 and two flag bits are free for what is to come.
+// Kinds 10-15 and a flag bit are free for what is to come.
 
 #include <cstddef>
 #include <cstdint>
@@ -54,11 +60,15 @@ enum class FrameKind : std::uint8_t {
 constexpr std::uint8_t frame_kind_mask = 0x0F;
 constexpr std::uint8_t frame_has_namespace = 0x10;
 constexpr std::uint8_t frame_has_expiry = 0x20;
+constexpr std::uint8_t frame_is_sealed = 0x40;
 constexpr std::uint8_t frame_known_flags = frame_has_namespace | frame_has_expiry;
 
 constexpr std::size_t key_size_max = (std::size_t{1} << 24) - 1;
 constexpr std::uint64_t value_size_max = (std::uint64_t{1} << 32) - 1;
 constexpr std::size_t frame_head_size_max = 4 + 1 + 4 + 5 + 5 + 10;
+constexpr std::size_t frame_nonce_size = 8;
+constexpr std::size_t frame_tag_size = 16;
+constexpr std::size_t sealed_expiry_size = 8;
 constexpr std::size_t frame_size_min = 4 + 1 + 1 + 1;
 
 /// What is written into a frame; the views belong to the caller.
@@ -79,6 +89,15 @@ struct FrameContent {
                key.size() + value.size();
     }
 };
+
+/// What a sealed frame's nonce is made of.
+struct FrameNonce {
+    std::uint32_t session = 0;
+    std::uint32_t counter = 0;
+};
+inline FrameNonce load_nonce(const std::byte* at) noexcept {
+    return {load_le<std::uint32_t>(at), load_le<std::uint32_t>(at + 4)};
+}
 
 /// Everything of a frame before its key. The CRC is known only once the frame's offset is: finish() puts it in.
 class FrameHead {
@@ -116,7 +135,7 @@ inline void finish_frame_crc(std::byte* frame, std::uint64_t offset) noexcept {
 }
 
 /// A frame read in place. Parsed from untrusted bytes: its lengths lie inside what was given to parse, nothing more is known
-/// until frame_validates().
+/// until frame_validates(). Of a sealed frame, key and value are ciphertext, and the expiry is not known, until Sealer::open.
 struct FrameView {
     const std::byte* start = nullptr;
     std::uint8_t kind_and_flags = 0;
@@ -128,7 +147,26 @@ struct FrameView {
 
     FrameKind kind() const noexcept { return static_cast<FrameKind>(kind_and_flags & frame_kind_mask); }
     std::uint8_t flags() const noexcept { return kind_and_flags & static_cast<std::uint8_t>(~frame_kind_mask); }
+    /// Key and value are about to go; their sizes are still asked for.
+    void forget_contents() noexcept {
+        key = Bytes(start, key.size());
+        value = Bytes(start, value.size());
+    }
+    bool is_sealed() const noexcept { return (kind_and_flags & frame_is_sealed) != 0; }
 };
+
+/// parse_any_frame from the nonce on. The key begins where the ciphertext does.
+inline bool parse_sealed_body(const std::byte* cursor, const std::byte* end, std::uint64_t key_size, std::uint64_t value_size,
+                              FrameView& frame) noexcept {
+    const std::uint64_t expiry_size = (frame.kind_and_flags & frame_has_expiry) != 0 ? sealed_expiry_size : 0;
+    const std::uint64_t rest = frame_nonce_size + expiry_size + key_size + value_size + frame_tag_size;
+    if (rest > static_cast<std::uint64_t>(end - cursor)) return false;
+    const std::byte* const body = cursor + frame_nonce_size;
+    frame.key = Bytes(body, static_cast<std::size_t>(key_size));
+    frame.value = Bytes(body + expiry_size + key_size, static_cast<std::size_t>(value_size));
+    frame.size = static_cast<std::uint64_t>(cursor - frame.start) + rest;
+    return true;
+}
 
 /// The general form of parse_frame below.
 inline bool parse_any_frame(const std::byte* at, const std::byte* end, FrameView& frame) noexcept {
@@ -149,6 +187,7 @@ inline bool parse_any_frame(const std::byte* at, const std::byte* end, FrameView
         if (cursor == nullptr || id == 0 || id > UINT32_MAX) return false;
         frame.namespace_id = static_cast<std::uint32_t>(id);
     }
+    if (frame.is_sealed()) return parse_sealed_body(cursor, end, key_size, value_size, frame);
     if ((frame.kind_and_flags & frame_has_expiry) != 0) {
         cursor = get_varint(cursor, end, frame.expiry_unix_ms);
         if (cursor == nullptr || frame.expiry_unix_ms == 0) return false;
@@ -239,6 +278,11 @@ private:
 [[gnu::always_inline]] inline bool frame_validates(const FrameView& frame, std::uint64_t offset, std::uint32_t seed) noexcept {
     return load_le<std::uint32_t>(frame.start) ==
            crc32c_then_u64(frame.start + 4, static_cast<std::size_t>(frame.size - 4), seed, offset);
+}
+
+/// The CRC of a frame that lies complete in memory, for its place in a file.
+inline void store_frame_crc(std::byte* frame, std::uint64_t size, std::uint64_t offset, std::uint32_t seed) noexcept {
+    store_le(frame, crc32c_then_u64(frame + 4, static_cast<std::size_t>(size - 4), seed, offset));
 }
 
 constexpr std::size_t mark_value_size = 8;

@@ -11,7 +11,7 @@
 //       40    16  file id, random; every rewrite of the file takes a fresh one
 //       56    16  key of the index hash (SipHash-1-3), random
 //       72     4  the smallest namespace id that was never given out when the file was made
-//      128   896  reserved for encryption
+//      128   896  how the data key is wrapped, see KeyBlock; zeros in a plain file
 //     4092     4  CRC-32C of the slot's first 4,092 bytes
 //
 // Both slots are written when the file is made, before it gets its name, and the journal starts behind them.
@@ -38,6 +38,10 @@ constexpr std::uint64_t journal_start = 2 * header_slot_size;
 
 constexpr std::array<unsigned char, 8> header_magic = {0x89, 'e', 'm', 'd', 'b', '\r', '\n', 0x1A};
 
+constexpr std::uint64_t feature_encrypted = 1;  ///< an incompatible one
+constexpr std::size_t key_block_offset = 128;
+constexpr std::size_t key_block_size = 896;
+
 struct Header {
     std::uint64_t incompatible_features = 0;
     std::uint64_t compatible_features = 0;
@@ -46,6 +50,9 @@ struct Header {
     std::uint64_t hash_key_0 = 0;
     std::uint64_t hash_key_1 = 0;
     std::uint32_t next_namespace_id = 1;
+    std::array<std::byte, key_block_size> key_block{};
+
+    bool is_encrypted() const noexcept { return (incompatible_features & feature_encrypted) != 0; }
 
     /// What the CRC of every frame starts from, so that a frame of another file never validates.
     std::uint32_t frame_seed() const noexcept { return crc32c(file_id.data(), file_id.size()); }
@@ -65,6 +72,7 @@ inline HeaderSlot encode_header(const Header& header) {
     store_le(at + 56, header.hash_key_0);
     store_le(at + 64, header.hash_key_1);
     store_le(at + 72, header.next_namespace_id);
+    std::memcpy(at + key_block_offset, header.key_block.data(), key_block_size);
     store_le(at + 4092, crc32c(at, 4092));
     return slot;
 }
@@ -87,6 +95,7 @@ inline std::optional<Header> decode_header(std::span<const std::byte> slot, std:
     header.hash_key_0 = load_le<std::uint64_t>(at + 56);
     header.hash_key_1 = load_le<std::uint64_t>(at + 64);
     header.next_namespace_id = (std::max)(load_le<std::uint32_t>(at + 72), std::uint32_t{1});
+    std::memcpy(header.key_block.data(), at + key_block_offset, key_block_size);
     return header;
 }
 
@@ -125,7 +134,11 @@ inline Result<Header> read_header(File& file, const std::string& path) {
                                    " only. Open it with the emdb that wrote it."))
             .with_versions(version, format_version);
     }
-    if (header.incompatible_features != 0) {
+    if (EMDB_ENCRYPT == 0 && header.is_encrypted()) {
+        return Error(ErrorCode::feature_disabled, "'" + path + "' is encrypted, and this program was built with EMDB_ENCRYPT=0. Build "
+                     "it with EMDB_ENCRYPT=1.");
+    }
+    if ((header.incompatible_features & ~feature_encrypted) != 0) {
         return Error(ErrorCode::feature_disabled, "'" + path + "' uses format features (bits " +
                      std::to_string(header.incompatible_features) + ") that this build of emdb " + EMDB_VERSION_STRING +
                      " does not have. Open it with a newer emdb.");

@@ -36,19 +36,25 @@
 
 #include "base/result.hpp"
 #include "journal/append_window.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/frame.hpp"
 #include "journal/header.hpp"
 #include "journal/journal_map.hpp"
+#include "crypto/plain_text.hpp"
+#include "journal/sealed_frame.hpp"
+#include "journal/sealer.hpp"
 #include "os/contract.hpp"
 
 namespace emdb::detail {
 
 class Journal {
 public:
-    Journal(File& file, JournalMap& map, const Header& header, bool mapped_append)
+    /// `sealer` is null where frames are not sealed.
+    Journal(File& file, JournalMap& map, const Header& header, Sealer* sealer, bool mapped_append)
         : file_(file),
           map_(map),
           seed_(header.frame_seed()),
+          sealer_(sealer),
           allocates_(file.keeps_allocation()),
           zeroes_ahead_(allocates_ && !file.is_memory_backed()),
           mapped_append_(mapped_append && allocates_) {}
@@ -82,6 +88,9 @@ public:
     }
 
     std::uint32_t seed() const noexcept { return seed_; }
+    FrameCoding coding() const noexcept { return {seed_, sealer_}; }
+    std::uint64_t mark_size() const noexcept { return mark_frame_size + (seals() ? frame_nonce_size + frame_tag_size : 0); }
+    bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
     std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_acquire) & ~frozen_bit; }
     bool poisoned() const noexcept { return (completed_.load(std::memory_order_relaxed) & frozen_bit) != 0; }
     /// Where the file's allocated space ends; on file systems that don't keep allocations the journal's end.
@@ -92,6 +101,9 @@ public:
     /// Appends one frame; returns its offset. An error before the frame had a place: nothing happened. After that the journal is
     /// poisoned, and the frame may or may not be found after reopening.
     Result<std::uint64_t> append(const FrameContent& content) {
+#if EMDB_ENCRYPT
+        if (sealer_ != nullptr && content.kind != FrameKind::session) [[unlikely]] return append_sealed(content);
+#endif
         FrameHead head(content, seed_);
         const std::uint64_t size = head.size() + content.key.size() + content.value.size();
         const Way way = choose_way(size);
@@ -113,14 +125,14 @@ public:
         return offset;
     }
 
-    /// Appends a block of encoded frames: place(offset) is told where the block starts, before it is copied into the file.
-    template <class Place>
-    Result<std::uint64_t> append_block(std::span<const std::byte> block, Place&& place) {
-        const Way way = choose_way(block.size());
-        auto offset = reserve(block.size(), way);
+    /// Appends a batch in one piece; returns its offset.
+    Result<std::uint64_t> append(BatchBuffer& batch) {
+        batch.prepare();
+        const Way way = choose_way(batch.size());
+        auto offset = reserve(batch.size(), way);
         if (!offset) return offset;
         PoisonUnlessDone guard(*this);
-        place(*offset);
+        const std::span<const std::byte> block = batch.place(*offset);
         if (way == Way::store) {
             std::memcpy(window_.at(*offset), block.data(), block.size());
         } else if (auto written = write_pieces(*offset, block); !written) {
@@ -132,9 +144,19 @@ public:
         return offset;
     }
 
-    /// The frame at an offset that the index gave out. False: the bytes there can't be a frame or, with `verify`, are not what
-    /// was written.
-    bool read(std::uint64_t offset, bool verify, FrameView& frame) const noexcept {
+    /// The contents of the frame at an offset that the index gave out; those of a sealed one are in `text`. False: the bytes there
+    /// can't be a frame or, with `verify` and always if it is sealed, are not what was written.
+    bool read(std::uint64_t offset, bool verify, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
+#if EMDB_ENCRYPT
+        if (sealer_ != nullptr) [[unlikely]] {
+            return read_raw(offset, false, frame) && frame.is_sealed() && sealer_->open(frame, offset, text);
+        }
+#endif
+        return read_raw(offset, verify, frame);
+    }
+
+    /// The same as it lies in the file, sealed or not.
+    bool read_raw(std::uint64_t offset, bool verify, FrameView& frame) const noexcept {
         const std::byte* at = map_.at(offset);
         const std::uint64_t mapped_end = map_.mapped_end(offset);
         std::uint64_t end = (std::min)(readable_end_.load(std::memory_order_relaxed), mapped_end);
@@ -338,6 +360,34 @@ private:
         return write_pieces(key_at + key_size, {content.value.data(), value_size});
     }
 
+#if EMDB_ENCRYPT
+    // The plaintext is put together in memory of its own: what is stored through a window is in the file at once.
+    Result<std::uint64_t> append_sealed(const FrameContent& content) {
+        SealedFrame encoded(content);
+        const Way way = choose_way(encoded.size());
+        PlainText text;
+        std::byte* const buffer = text.make(static_cast<std::size_t>(encoded.size()));
+        if (buffer == nullptr) return Error(ErrorCode::io, "Out of memory for sealing a record. Free some; nothing was written.");
+        if (!sealer_->can_seal()) return Error(ErrorCode::encryption_error, "No session has begun, so nothing can be sealed.");
+        auto offset = reserve(encoded.size(), way);
+        if (!offset) return offset;
+        PoisonUnlessDone guard(*this);
+        encoded.put_body(buffer + encoded.head_size());
+        std::byte* const to = way == Way::store ? window_.at(*offset) : buffer;
+        encoded.put_head(to, sealer_->take_nonces(1, encoded.size()));
+        sealer_->seal(to, encoded.head_size(), {buffer + encoded.head_size(), encoded.body_size()}, *offset);
+        store_frame_crc(to, encoded.size(), *offset, seed_);
+        if (way != Way::store) {
+            auto written = write_pieces(*offset, {buffer, static_cast<std::size_t>(encoded.size())});
+            if (!written) return fail(std::move(written).error());
+        }
+        auto finished = complete(*offset, encoded.size());
+        guard.done = true;
+        if (!finished) return std::move(finished).error();
+        return offset;
+    }
+#endif
+
     Result<void> write_pieces(std::uint64_t offset, std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
             const auto piece = bytes.first((std::min)(bytes.size(), static_cast<std::size_t>(chunk_max)));
@@ -390,6 +440,7 @@ private:
     File& file_;
     JournalMap& map_;
     const std::uint32_t seed_;
+    Sealer* const sealer_;
     const bool allocates_;
     const bool zeroes_ahead_;
     const bool mapped_append_;

@@ -16,10 +16,21 @@
 #include "base/coding.hpp"
 #include "base/config.hpp"
 #include "base/result.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/frame.hpp"
 #include "journal/header.hpp"
+#include "crypto/plain_text.hpp"
+#include "journal/sealer.hpp"
 
 namespace emdb::detail {
+
+/// What reads and replay say of a frame whose checksum is right and whose seal is not.
+inline Error forged_frame_error(const std::string& path, std::uint64_t offset) {
+    return Error(ErrorCode::encryption_error, "'" + path + "' was tampered with at offset " + std::to_string(offset) +
+                 ": the frame there is complete, but it is not what was sealed in that place. Nothing was changed. Restore the file "
+                 "from a backup.")
+        .with_offset(offset);
+}
 
 /// How a journal ends; see replay_journal.
 struct ReplaySummary {
@@ -33,8 +44,8 @@ struct ReplaySummary {
 class JournalReplay {
 public:
     /// `bytes` is the file as mapped, `size` its size, `path` for messages.
-    JournalReplay(const std::byte* bytes, std::uint64_t size, std::uint32_t seed, const std::string& path) noexcept
-        : bytes_(bytes), size_(size), seed_(seed), path_(path) {}
+    JournalReplay(const std::byte* bytes, std::uint64_t size, FrameCoding coding, const std::string& path) noexcept
+        : bytes_(bytes), size_(size), seed_(coding.seed), sealer_(coding.sealer), path_(path) {}
 
     /// Calls sink.apply(offset, const FrameView&) -> Result<void> for each frame that counts, in order, except marks and batch
     /// heads. Touches each byte once (members of batches are parsed twice). `corrupted` if damage is found.
@@ -49,9 +60,14 @@ public:
             if (auto sensible = check(frame, offset); !sensible) return std::move(sensible).error();
             std::uint64_t next = offset + frame.size;
             summary_.ends_with_close_mark = false;
-            if (frame.kind() == FrameKind::batch) {
+            const FrameNonce nonce = nonce_of(frame);
+            PlainText text;
+            if (auto opened = open(frame, offset, text); !opened) return std::move(opened).error();
+            if (frame.kind() == FrameKind::session) {
+                if (auto taken = take_session(frame, offset); !taken) return std::move(taken).error();
+            } else if (frame.kind() == FrameKind::batch) {
                 std::uint64_t damaged = 0;
-                auto end = validate_batch(frame, offset, damaged);
+                auto end = validate_batch(frame, nonce, offset, damaged);
                 if (!end) return std::move(end).error();
                 if (*end == 0) return end_at(offset, damaged);
                 next = *end;
@@ -108,19 +124,29 @@ private:
         return false;
     }
 
+    // Whether there is a mark at `offset`, and which part of the journal it vouches for.
     bool is_mark(std::uint64_t offset, std::uint64_t& durable) const noexcept {
-        const auto kind = static_cast<FrameKind>(*at(offset + 4));
+        const auto kind = static_cast<FrameKind>(*at(offset + 4) & ~std::byte{frame_is_sealed});
         if (kind != FrameKind::sync_mark && kind != FrameKind::close_mark) return false;
         FrameView frame;
-        if (!parse_frame(at(offset), at(size_), frame) || frame.size != mark_frame_size) return false;
-        if (frame.value.size() != mark_value_size || !frame_validates(frame, offset, seed_)) return false;
+        if (!parse_frame(at(offset), at(size_), frame) || frame.value.size() != mark_value_size || !frame.key.empty()) return false;
+        if (frame.is_sealed() != seals() || !frame_validates(frame, offset, seed_)) return false;
+        [[maybe_unused]] PlainText text;
+#if EMDB_ENCRYPT
+        if (sealer_ != nullptr && !sealer_->open(frame, offset, text)) {
+            // Of a session whose frame lies behind the damage. A session begins behind what is known to be durable.
+            durable = offset;
+            return load_nonce(frame.key.data() - frame_nonce_size).session > sealer_->last_session();
+        }
+#endif
         durable = load_le<std::uint64_t>(frame.value.data());
         return durable <= offset;
     }
 
     Result<void> check(const FrameView& frame, std::uint64_t offset) const {
-        if ((frame.flags() & static_cast<std::uint8_t>(~frame_known_flags)) != 0 || frame.kind() > FrameKind::close_mark ||
-            frame.kind() == FrameKind::session) {
+        const int known = frame_known_flags | (seals() ? frame_is_sealed : 0);
+        if ((frame.flags() & ~known) != 0 ||
+            frame.kind() > FrameKind::close_mark || (frame.kind() == FrameKind::session && !seals())) {
             return Error(ErrorCode::feature_disabled, "'" + path_ + "' has a frame at offset " + std::to_string(offset) +
                          " of a kind that this build of emdb " + EMDB_VERSION_STRING +
                          " does not know. Open it with the emdb that wrote it.");
@@ -130,6 +156,29 @@ private:
                          "EMDB_TTL=0. Build it with EMDB_TTL=1.");
         }
         return {};
+    }
+
+    bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
+
+    Error forged(std::uint64_t offset) const { return forged_frame_error(path_, offset); }
+
+    // Opens a frame of an encrypted file, whose checksum is right: what does not open was not damaged but forged.
+    Result<void> open([[maybe_unused]] FrameView& frame, [[maybe_unused]] std::uint64_t offset, [[maybe_unused]] PlainText& text) const {
+#if EMDB_ENCRYPT
+        if (sealer_ == nullptr || (frame.kind() == FrameKind::session && !frame.is_sealed())) return {};
+        const std::uint32_t session = nonce_of(frame).session;
+        if (!frame.is_sealed() || !sealer_->open(frame, offset, text)) return forged(offset);
+        const bool is_mark = frame.kind() == FrameKind::sync_mark || frame.kind() == FrameKind::close_mark;
+        if (session != sealer_->last_session() && !is_mark) return forged(offset);  // once there, then cut off, and put back
+#endif
+        return {};
+    }
+
+    Result<void> take_session([[maybe_unused]] const FrameView& frame, std::uint64_t offset) const {
+#if EMDB_ENCRYPT
+        if (frame.flags() == 0 && frame.key.empty() && sealer_->add_session(frame.value)) return {};
+#endif
+        return forged(offset);
     }
 
     Result<void> take_mark(const FrameView& frame, std::uint64_t offset) {
@@ -142,11 +191,12 @@ private:
     }
 
     // Collects the members of a batch. Returns the batch's end, or 0 if a member (at `damaged`) does not validate.
-    Result<std::uint64_t> validate_batch(const FrameView& head, std::uint64_t head_offset, std::uint64_t& damaged) {
-        if (head.value.size() != batch_value_size) return damage(head_offset, "a batch makes no sense.");
-        const auto length = load_le<std::uint64_t>(head.value.data());
-        const auto count = load_le<std::uint32_t>(head.value.data() + 8);
-        std::uint64_t offset = head_offset + head.size;
+    Result<std::uint64_t> validate_batch(const FrameView& batch, const FrameNonce& head, std::uint64_t head_offset,
+                                         std::uint64_t& damaged) {
+        if (batch.value.size() != batch_value_size) return damage(head_offset, "a batch makes no sense.");
+        const auto length = load_le<std::uint64_t>(batch.value.data());
+        const auto count = load_le<std::uint32_t>(batch.value.data() + 8);
+        std::uint64_t offset = head_offset + batch.size;
         damaged = head_offset;
         if (length > size_ - offset) return std::uint64_t{0};
         const std::uint64_t end = offset + length;
@@ -160,6 +210,7 @@ private:
             if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
             const FrameKind kind = member.frame.kind();
             if (kind != FrameKind::put && kind != FrameKind::remove) return damage(offset, "a batch holds what it must not.");
+            if (!follows(head, member.frame, members_.size())) return forged(offset);
             members_.push_back(member);
             offset += member.frame.size;
         }
@@ -169,10 +220,30 @@ private:
 
     template <class Sink>
     Result<void> apply_members(Sink& sink) {
-        for (const Member& member : members_) {
+        for (Member& member : members_) {
+            PlainText text;
+            if (auto opened = open(member.frame, member.offset, text); !opened) return opened;
             if (auto applied = sink.apply(member.offset, member.frame); !applied) return applied;
         }
         return {};
+    }
+
+    // Whether a sealed member is the one that was sealed with its batch's frame.
+    bool follows([[maybe_unused]] const FrameNonce& head, [[maybe_unused]] const FrameView& member,
+                 [[maybe_unused]] std::size_t position) const noexcept {
+#if EMDB_ENCRYPT
+        if (sealer_ == nullptr) return true;
+        if (!member.is_sealed()) return false;
+        const FrameNonce nonce = nonce_of(member);
+        return nonce.session == head.session && nonce.counter == head.counter + 1 + static_cast<std::uint32_t>(position);
+#else
+        return true;
+#endif
+    }
+
+    // Before the frame is opened.
+    static FrameNonce nonce_of(const FrameView& frame) noexcept {
+        return frame.is_sealed() ? load_nonce(frame.key.data() - frame_nonce_size) : FrameNonce();
     }
 
     struct Member {
@@ -185,6 +256,7 @@ private:
     const std::byte* const bytes_;
     const std::uint64_t size_;
     const std::uint32_t seed_;
+    Sealer* const sealer_;
     const std::string& path_;
     ReplaySummary summary_;
     std::vector<Member> members_;

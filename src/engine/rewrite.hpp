@@ -1,0 +1,313 @@
+#pragma once
+// Rewrite: copies a database, which goes on being read and written, into another file. Compaction puts that file in the database's
+// place, a backup puts it elsewhere.
+//
+//   1. begin       with all stripes held for a moment: what is in the journal is in the index from now on. `copied_` is its end.
+//   2. copy_live   the records that the index has below copied_, in key order where there is one (scans become sequential), else
+//                  in journal order. What is changed meanwhile has a frame above copied_, and is left to the next step.
+//   3. catch_up    frames that were written since, removals included, in rounds that get shorter.
+//   4. finish      with all stripes held: the last frames. Now both files say the same.
+//
+// Frames are encoded anew, because their checksums depend on file and place. Expired records are left out. A record that is damaged
+// ends the rewrite; salvage is for that.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.hpp"
+#include "engine/opening.hpp"
+#include "engine/range_read.hpp"
+#include "engine/recovery.hpp"
+#include "index/offset_sort.hpp"
+#include "journal/batch_buffer.hpp"
+
+namespace emdb::detail {
+
+class Rewrite {
+public:
+    /// Whether the copy gets an index, ready to be used.
+    enum class Index : bool { none, built };
+
+    Rewrite(Engine& source, Index index) : source_(source), builds_index_(index == Index::built), from_(source.reference()) {}
+    Rewrite(const Rewrite&) = delete;
+    Rewrite& operator=(const Rewrite&) = delete;
+
+    /// Has `make_file(OpenedFile)` -> Result<OpenedFile> make the new file: locked, with the header that is handed to it, perhaps with
+    /// another key.
+    template <class MakeFile>
+    Result<void> run(MakeFile&& make_file) {
+        OpenedFile fresh;
+        if (auto begun = begin(fresh); !begun) return begun;
+        auto made = make_file(std::move(fresh));
+        if (!made) return std::move(made).error();
+        if (auto opened = open_target(std::move(*made)); !opened) return opened;
+        for (const auto& keyspace : keyspaces_) {
+            if (auto copied = copy_live(*keyspace); !copied) return copied;
+        }
+        keyspaces_.clear();
+        return catch_up();
+    }
+
+    /// The rest, by the holder of all stripes. Not synced.
+    Result<void> finish() { return copy_frames(source_journal().completed()); }
+
+    /// Makes durable what has been copied.
+    Result<void> flush() {
+        return target_->in_memory_ ? Result<void>() : target_->generation().flusher().flush(true);
+    }
+
+    /// Has the copy's pages mapped, so that the first readers of each need not wait for that. Given up where they are gone from memory
+    /// already, which shows in the time it takes.
+    void warm() noexcept {
+        constexpr std::uint64_t page = 4096;
+        constexpr std::uint64_t piece = std::uint64_t{16} << 20;
+        constexpr auto piece_time_max = std::chrono::milliseconds(40);
+        const std::uint64_t end = target_journal().completed();
+        for (std::uint64_t from = journal_start; from < end && go_on(); from += piece) {
+            const auto begun = std::chrono::steady_clock::now();
+            for (std::uint64_t at = from; at < (std::min)(from + piece, end); at += page) {
+                (void)*static_cast<const volatile std::byte*>(target_journal().address(at));
+            }
+            if (std::chrono::steady_clock::now() - begun > piece_time_max) return;
+        }
+    }
+
+    Engine& target() noexcept { return *target_; }
+
+private:
+    static constexpr std::uint64_t batch_size = std::uint64_t{1} << 20;
+    static constexpr std::uint64_t large_value = std::uint64_t{256} << 10;
+    static constexpr std::uint64_t little = std::uint64_t{512} << 10;
+    static constexpr int rounds_max = 20;
+
+    const Journal& source_journal() const noexcept { return from_->journal(); }
+    Journal& target_journal() noexcept { return target_->journal(); }
+
+    Result<void> begin(OpenedFile& fresh) {
+        const Engine::AllStripes lock(source_);
+        if (auto allowed = go_on(); !allowed) return allowed;
+        copied_ = source_journal().completed();
+        fresh.header = from_->header();
+        fresh.header.next_namespace_id = source_.next_namespace_id_;
+#if EMDB_ENCRYPT
+        if (from_->sealer() != nullptr) fresh.data_key = from_->sealer()->key();
+#endif
+        keyspaces_.push_back(source_.default_keyspace_);
+        const std::lock_guard registry_lock(source_.registry_);
+        for (const auto& entry : source_.namespaces_) keyspaces_.push_back(entry.second);
+        return source_.environment_.fill_random(fresh.header.file_id);
+    }
+
+    Result<void> open_target(OpenedFile fresh) {
+        const Header& header = fresh.header;
+        target_.reset(new Engine(source_.options_, source_.environment_, source_.path_, source_.in_memory_));
+        target_->pins_ = source_.pins_;
+        target_->ordered_nodes_ = source_.ordered_nodes_;
+        target_->hash_key_0_ = header.hash_key_0;
+        target_->hash_key_1_ = header.hash_key_1;
+        const bool mapped_append = source_.options_.append_mode != AppendMode::pwrite;
+        auto sealer = make_sealer(fresh);
+        auto* generation = new Generation(std::move(fresh.file), header, std::move(sealer), mapped_append, source_.path_);
+        target_->generation_.store(generation, std::memory_order_seq_cst);
+        if (auto mapped = generation->map().open(generation->file(), journal_start); !mapped) return mapped;
+        generation->journal().start_at(journal_start, journal_start, journal_start);
+        generation->flusher().start_at(journal_start, journal_start);
+        target_->default_keyspace_ = target_->make_keyspace(0, "");
+        if (builds_index_) indexed_.emplace(*target_);
+        batch_.emplace(generation->journal().coding());
+        return target_->wants_session() ? target_->begin_session() : Result<void>();
+    }
+
+    // A rewrite that nobody waits for any more ends early.
+    Result<void> go_on() const {
+        if (source_.closing_.load(std::memory_order_relaxed)) return source_.stopped_error();
+        return {};
+    }
+
+    // Records as they were put, with nothing of what has happened to them since.
+    Result<void> copy_live(const KeyspaceState& keyspace) {
+        if (keyspace.id != 0) {
+            FrameContent created;
+            created.kind = FrameKind::namespace_create;
+            created.namespace_id = keyspace.id;
+            created.key = keyspace.name;
+            if (auto appended = append_alone(created); !appended) return appended;
+        }
+        const KeyspaceIndex& index = keyspace.index();  // stays: only the caller of a rewrite changes over to another one
+        std::vector<std::uint64_t> offsets;
+        offsets.reserve(static_cast<std::size_t>(index.hash.totals().records));
+        if (auto collected = collect(index, offsets); !collected) return collected;
+        if (auto room = make_room(keyspace, offsets.size()); !room) return room;
+        new_offsets_.clear();
+        constexpr std::size_t ahead = 8;
+        const Journal& journal = source_journal();
+        ExpiryMoment moment(source_.clock_);
+        for (std::size_t i = 0; i < offsets.size(); ++i) {
+            if (i + ahead < offsets.size()) Engine::prefetch_frame(journal.address(offsets[i + ahead]));
+            FrameView frame;
+            PlainText text;
+            if (!journal.read(offsets[i], true, frame, text)) return source_.damaged_error(journal, offsets[i]);
+            if (moment.has_expired(frame)) continue;
+            if (auto added = add(frame); !added) return added;
+        }
+        if (auto written = write_batch(); !written) return written;
+        return order(keyspace.id);
+    }
+
+    Result<void> collect(const KeyspaceIndex& index, std::vector<std::uint64_t>& offsets) const {
+        if (index.ordered != nullptr) {
+            const Range all = Range::all();
+            OrderedIndex::Slice slice;
+            for (RangeCursor cursor(all); !cursor.ended();) {
+                const Pins::Pin pin(*source_.pins_);
+                if (!cursor.advance(*index.ordered, slice)) {
+                    return source_.damaged_error(index.journal(), index.ordered->unreadable());
+                }
+                for (unsigned i = 0; i < slice.count; ++i) {
+                    if (i == 0 && cursor.begins_behind(index.journal(), slice.offsets[0])) continue;
+                    if (slice.offsets[i] < copied_) offsets.push_back(slice.offsets[i]);
+                }
+            }
+            return {};
+        }
+        for (HashIndex::Cursor cursor; !cursor.at_end();) {
+            const Pins::Pin pin(*source_.pins_);
+            index.hash.collect(cursor, offsets);
+        }
+        std::erase_if(offsets, [&](std::uint64_t offset) { return offset >= copied_; });
+        sort_offsets(offsets);
+        return {};
+    }
+
+    // Tables of the right size from the start.
+    Result<void> make_room(const KeyspaceState& keyspace, std::size_t records) {
+        if (!indexed_ || records == 0) return {};
+        const KeyspaceIndex& from = keyspace.index();
+        KeyspaceState* const to = indexed_->keyspace(keyspace.id);
+        for (std::size_t shard = 0; shard < shard_count; ++shard) {
+            const auto count = static_cast<std::size_t>(from.hash.shard_totals(shard).records);
+            if (count == 0) continue;
+            if (auto room = target_->make_room(to->index(), shard, count); !room) return room;
+        }
+        return {};
+    }
+
+    // New offsets are in key order, if the old ones were.
+    Result<void> order(std::uint32_t keyspace_id) {
+        if (!indexed_ || !source_.options_.range_scans) return {};
+        return target_->order_as(*indexed_->keyspace(keyspace_id), new_offsets_);
+    }
+
+    // Everything that has been completed, until so little is left that writers may wait for it. Synced as it goes, so that little
+    // is left to sync, too.
+    Result<void> catch_up() {
+        for (int round = 0; round < rounds_max; ++round) {
+            const std::uint64_t end = source_journal().completed();
+            const bool last = end - copied_ <= little;
+            if (auto copied = copy_frames(end); !copied) return copied;
+            if (auto flushed = flush(); !flushed) return flushed;
+            if (last) return {};
+        }
+        return {};
+    }
+
+    // Members of batches lie behind their batch's frame like any others: what counts is that none is left out at the end.
+    Result<void> copy_frames(std::uint64_t end) {
+        new_offsets_.clear();
+        while (copied_ < end) {
+            FrameView frame;
+            if (!source_journal().read_raw(copied_, true, frame)) return source_.damaged_error(source_journal(), copied_);
+            if (auto copied = copy_frame(frame); !copied) return copied;
+            copied_ += frame.size;
+        }
+        return write_batch();
+    }
+
+    // As it lies in the file.
+    Result<void> copy_frame(const FrameView& raw) {
+        FrameView frame = raw;
+        PlainText text;
+        switch (frame.kind()) {
+            case FrameKind::batch:
+            case FrameKind::session:
+            case FrameKind::sync_mark:
+            case FrameKind::close_mark: return {};
+            default: break;
+        }
+        if (source_journal().seals() && !source_journal().read(copied_, true, frame, text)) {
+            return source_.damaged_error(source_journal(), copied_);
+        }
+        switch (frame.kind()) {
+            case FrameKind::put:
+            case FrameKind::remove: return add(frame);
+            default: break;
+        }
+        if (auto written = write_batch(); !written) return written;
+        if (auto appended = append_alone(content_of(frame)); !appended) return appended;
+        return frame.kind() == FrameKind::namespace_create ? order(frame.namespace_id) : Result<void>();
+    }
+
+    static FrameContent content_of(const FrameView& frame) noexcept {
+        return {frame.kind(), frame.namespace_id, frame.expiry_unix_ms, frame.key, frame.value};
+    }
+
+    Result<void> add(const FrameView& frame) {
+        if (frame.value.size() > large_value) {
+            if (auto written = write_batch(); !written) return written;
+            return append_alone(content_of(frame));
+        }
+        batch_->add(content_of(frame));
+        return batch_->size() >= batch_size ? write_batch() : Result<void>();
+    }
+
+    Result<void> write_batch() {
+        if (batch_->count() == 0) return {};
+        if (auto allowed = go_on(); !allowed) return allowed;
+        const auto start = target_journal().append(*batch_);
+        if (!start) return start.error();
+        for (std::size_t i = 0; i < batch_->count(); ++i) {
+            const std::uint64_t member = batch_->start_of(i);
+            if (auto applied = apply(*start + member, batch_->member(member)); !applied) return applied;
+        }
+        if (indexed_) {
+            if (auto finished = indexed_->finish(); !finished) return finished;
+        }
+        batch_->clear();
+        return {};
+    }
+
+    Result<void> append_alone(const FrameContent& content) {
+        if (auto allowed = go_on(); !allowed) return allowed;
+        auto offset = target_journal().append(content);
+        if (!offset) return std::move(offset).error();
+        FrameView frame;
+        PlainText text;
+        if (!target_journal().read(*offset, false, frame, text)) return source_.damaged_error(target_journal(), *offset);
+        if (auto applied = apply(*offset, frame); !applied) return applied;
+        return indexed_ ? indexed_->finish() : Result<void>();
+    }
+
+    Result<void> apply(std::uint64_t offset, const FrameView& frame) {
+        if (!indexed_) return {};
+        if (frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
+        return indexed_->apply(offset, frame);
+    }
+
+    Engine& source_;
+    const bool builds_index_;
+    const GenerationRef from_;                               ///< what is copied
+    std::uint64_t copied_ = 0;                               ///< up to here, all is in the copy that counts
+    std::vector<std::shared_ptr<KeyspaceState>> keyspaces_;  ///< as they were when it began
+    std::unique_ptr<Engine> target_;
+    std::optional<IndexBuilder> indexed_;
+    std::optional<BatchBuffer> batch_;
+    std::vector<std::uint64_t> new_offsets_;
+};
+
+}  // namespace emdb::detail
