@@ -65,6 +65,7 @@ check-header:
 deps:
 	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
 	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh asio || echo 'Going on without Asio: its tests are skipped.'
+	@[ "$$(uname)" != Linux ] || CPPFLAGS='$(CPPFLAGS)' tests/deps.sh liburing || echo 'Going on without liburing: its tests are skipped.'
 
 test-programs: $(TEST_PROGRAMS)
 
@@ -86,6 +87,9 @@ $(BUILD)/tests/black_box: $(BLACK_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o) $(BU
 
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
+
+# Without liburing its test has nothing to link, and says so.
+$(BUILD)/tests/iouring_test build/bench/iouring: LDFLAGS += $(if $(wildcard /usr/include/liburing.h),-luring)
 
 -include $(wildcard $(BUILD)/tests/*.d)
 

@@ -146,6 +146,12 @@ TEST_SUITE("asynchronous calls") {
             CHECK(AsyncEmdb::break_lock(folder.file("a.emdb")).get() == ErrorCode::already_locked);
         }
         CHECK(Emdb::open(folder.file("a.emdb")).value().get("k").value() == "v");
+        {
+            auto db = AsyncEmdb::open(folder.file("a.emdb")).get().value();
+            db.compact().get().value();
+            db.backup_to(folder.file("b.emdb")).get().value();
+        }
+        CHECK(Emdb::open(folder.file("b.emdb")).value().get("k").value() == "v");
         CHECK(AsyncEmdb::open(folder.file("none/a.emdb")).get() == ErrorCode::io);
         CHECK(EmdbBuilder().stream_depth(0).build_async().get() == ErrorCode::invalid_config);
     }

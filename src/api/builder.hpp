@@ -94,6 +94,13 @@ public:
     EmdbBuilder& clock(F&& f) {
         return set_clock(detail::Clock(std::forward<F>(f)));
     }
+#if EMDB_IO_URING
+    /// Has syncs of the disk go through io_uring, which they don't without this call, since fdatasync() is quicker on most machines
+    /// (measure). `idle` other than 0: submitted to a kernel thread, which takes a processor until nothing has been submitted for so
+    /// long. Where there is no io_uring (an old kernel, a sandbox) one warning goes to `on_log`, and syncs are made as ever.
+    EmdbBuilder& iouring_sqpoll(std::uint32_t idle_ms);
+    EmdbBuilder& iouring_sqpoll(std::chrono::milliseconds idle);
+#endif
 #if EMDB_ASYNC
     /// Where the asynchronous calls run, instead of emdb's own pool of threads (one for each processor, at most 8, shared by all
     /// databases): an Executor, or anything with `post(std::function<void()>)`, by value, behind a pointer, or for a class derived

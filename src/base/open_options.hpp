@@ -44,6 +44,9 @@ struct OpenOptions {
     std::optional<Cipher> cipher;
 #endif
     Environment* environment = nullptr;  ///< null: the operating system's
+#if EMDB_IO_URING
+    std::optional<std::uint32_t> io_uring_poll_idle_ms;
+#endif
 #if EMDB_ASYNC
     std::shared_ptr<Executor> executor;  ///< null: emdb's own pool
     std::size_t stream_depth = 64;

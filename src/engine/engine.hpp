@@ -379,6 +379,10 @@ private:
     }
 
     Result<void> start(OpenedFile opened);
+#if EMDB_IO_URING
+    void open_ring();
+    void use_ring(File& file) const;
+#endif
     Result<void> close_journal();
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
@@ -392,6 +396,9 @@ private:
     const std::string path_;           ///< as the user gave it
     std::string absolute_path_;        ///< for names of other files
     const bool in_memory_;
+#if EMDB_IO_URING
+    std::shared_ptr<SyncRing> ring_;   ///< null: syncs are system calls
+#endif
     const bool verify_reads_;
     const std::uint32_t fork_count_;
     std::uint64_t hash_key_0_ = 0;
