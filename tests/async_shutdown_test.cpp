@@ -61,7 +61,6 @@ TEST_SUITE("the last handle") {
                 for (int i = 0; i < 100; ++i) (void)db.insert(std::to_string(i), "v");
                 (void)db.transaction([](Transaction& tx) -> Result<void> { return tx.insert("t", "v"); });
                 (void)db.flush();
-                (void)db.open_namespace("names");
             }
             CHECK(records_in(path) == 101);
         }

@@ -37,6 +37,7 @@ public:
         static std::atomic<Pool*> current{nullptr};
         Pool* pool = current.load(std::memory_order_acquire);
         while (pool == nullptr || pool->fork_count_ != fork_count()) [[unlikely]] {
+            watch_forks();
             Pool* const fresh = new Pool;
             if (current.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) return *fresh;
             delete fresh;
