@@ -25,7 +25,8 @@ namespace emdb {
 class AsyncNamespace : public AsyncKeyspace {
 public:
     const std::string& name() const noexcept { return sync_.name(); }
-    const Namespace& sync_handle() const noexcept { return sync_; }
+    /// The same namespace for calls that block.
+    Namespace sync_handle() const { return sync_; }
 
 private:
     friend class AsyncEmdb;
