@@ -27,7 +27,7 @@ TEST_PROGRAMS := $(if $(BLACK_BOX_TESTS),$(BUILD)/tests/black_box) $(WHITE_BOX_T
 SCRIPT_TESTS = 'tests/header_test.py -k gcc' 'tests/header_test.py -k clang' \
     $(filter-out tests/header_test.py,$(wildcard tests/*_test.py))
 
-.PHONY: all help header deps test test-programs demo bench examples check-header warnings features sanitize format clean FORCE
+.PHONY: all help header deps test test-programs demo bench cli examples check-header warnings features sanitize format clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -37,6 +37,7 @@ help:
 	@echo 'make all           the header and the test programs (the default)'
 	@echo 'make test          build and run every test'
 	@echo 'make demo [DIR=.]  index a directory tree into a database, kill it half-way, recover, query'
+	@echo 'make cli           build the command line, build/emdb; see examples/cli/README.md'
 	@echo 'make bench         measure, against limits probed in the same run'
 	@echo 'make examples      build every program in examples/; make build/examples/NAME for one'
 	@echo 'make header        regenerate emdb.hpp from src/'
@@ -71,7 +72,7 @@ test-programs: $(TEST_PROGRAMS)
 
 # Programs that do not build count as a failure, and the rest still runs.
 test: deps
-	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all || failed='--failed=build'; \
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all $(BUILD)/tests/emdb || failed='--failed=build'; \
 	$(PYTHON) tests/run.py $$failed $(SCRIPT_TESTS) $(TEST_PROGRAMS)
 
 # Objects are rebuilt when the compiler or the flags change.
@@ -91,7 +92,17 @@ $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/tests/main.o
 # Without liburing its test has nothing to link, and says so.
 $(BUILD)/tests/iouring_test build/bench/iouring: LDFLAGS += $(if $(wildcard /usr/include/liburing.h),-luring)
 
--include $(wildcard $(BUILD)/tests/*.d)
+# The command line for tests/cli_test.py, with the implementation that the other tests have.
+CLI := $(basename $(notdir $(wildcard examples/cli/*.cpp)))
+
+$(BUILD)/tests/cli/%.o: examples/cli/%.cpp $(BUILD)/tests/flags | emdb.hpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/emdb: $(patsubst %,$(BUILD)/tests/cli/%.o,$(filter-out emdb,$(CLI))) $(BUILD)/tests/implementation.o
+	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
+
+-include $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/cli/*.d)
 
 warnings:
 	@tests/deps.sh clang
@@ -124,13 +135,24 @@ list-test-programs:
 
 # examples/NAME.cpp, or all of examples/NAME/*.cpp, or both, make the program build/examples/NAME.
 EXAMPLES := $(sort $(patsubst examples/%.cpp,build/examples/%,$(wildcard examples/*.cpp)) \
-                   $(patsubst %/,build/%,$(dir $(wildcard examples/*/*.cpp))))
-examples: $(EXAMPLES)
+                   $(filter-out build/examples/cli,$(patsubst %/,build/%,$(dir $(wildcard examples/*/*.cpp)))))
+examples: $(EXAMPLES) cli
 
 .SECONDEXPANSION:
 build/examples/%: $$(wildcard examples/$$*.cpp examples/$$*/*.cpp examples/$$*/*.hpp) emdb.hpp
 	@mkdir -p $(@D)
 	$(CXX) $(FLAGS) -O2 $(filter %.cpp,$^) $(LDFLAGS) -o $@
+
+cli: build/emdb
+
+build/cli/%.o: examples/cli/%.cpp | emdb.hpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -O2 -MMD -MP -c $< -o $@
+
+build/emdb: $(patsubst %,build/cli/%.o,$(CLI))
+	$(CXX) $(FLAGS) -O2 $^ $(LDFLAGS) -o $@
+
+-include $(wildcard build/cli/*.d)
 
 build/bench/%: bench/%.cpp $(wildcard bench/*.hpp bench/*/*.hpp) emdb.hpp
 	@mkdir -p $(@D)

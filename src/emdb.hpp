@@ -25,6 +25,7 @@
 #include "base/function_ref.hpp"
 #include "base/callbacks.hpp"
 #include "base/executor.hpp"
+#include "base/inspection.hpp"
 #include "api/path.hpp"
 #include "api/value_ref.hpp"
 #include "api/iterators.hpp"
@@ -55,6 +56,7 @@
 #include "checks/wide_registers.hpp"
 #include "checks/crc32c.hpp"
 #include "checks/frame_sum.hpp"
+#include "checks/crc32c_ranges.hpp"
 #include "checks/siphash.hpp"
 
 // crypto: the primitives of encryption at rest.
@@ -96,11 +98,16 @@
 #include "journal/sealer.hpp"
 #include "journal/key_block.hpp"
 #include "journal/batch_buffer.hpp"
+#include "journal/frame_rules.hpp"
 #include "journal/journal_map.hpp"
 #include "journal/append_window.hpp"
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
+#include "journal/survey.hpp"
+#include "journal/contents.hpp"
+#include "journal/seed_search.hpp"
+#include "journal/new_journal.hpp"
 
 // index: from hashes, and in key order, to offsets; read without locks.
 #include "index/thread_slot.hpp"
@@ -145,6 +152,9 @@
 #include "engine/backup.hpp"
 #include "engine/encryption_change.hpp"
 #include "engine/closing.hpp"
+#include "engine/inspected_file.hpp"
+#include "engine/verification.hpp"
+#include "engine/salvage.hpp"
 
 // api: the public calls.
 #include "api/keyspace_calls.hpp"

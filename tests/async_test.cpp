@@ -152,6 +152,8 @@ TEST_SUITE("asynchronous calls") {
             db.backup_to(folder.file("b.emdb")).get().value();
         }
         CHECK(Emdb::open(folder.file("b.emdb")).value().get("k").value() == "v");
+        CHECK(AsyncEmdb::verify(folder.file("b.emdb")).get().value().ok());
+        CHECK(AsyncEmdb::salvage(folder.file("b.emdb"), folder.file("c.emdb")).get().value().records_written == 1);
         CHECK(AsyncEmdb::open(folder.file("none/a.emdb")).get() == ErrorCode::io);
         CHECK(EmdbBuilder().stream_depth(0).build_async().get() == ErrorCode::invalid_config);
     }

@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,7 +22,6 @@ namespace fs = std::filesystem;
 using emdb::AppendMode;
 using emdb::Emdb;
 using emdb::FlushPolicy;
-using emdb::LogLevel;
 using emdb::Result;
 
 // "success", or the name of the error's code.
@@ -73,27 +70,6 @@ private:
     std::optional<std::string> before_;
 };
 #endif
-
-// Collects what a database logs.
-struct Log {
-    std::mutex mutex;
-    std::vector<std::pair<LogLevel, std::string>> lines;
-
-    auto callback() {
-        return [this](LogLevel level, std::string_view text) {
-            const std::lock_guard lock(mutex);
-            lines.emplace_back(level, text);
-        };
-    }
-    std::string from(LogLevel least) {
-        const std::lock_guard lock(mutex);
-        std::string text;
-        for (const auto& [level, line] : lines) {
-            if (level >= least) text += line + '\n';
-        }
-        return text;
-    }
-};
 
 }  // namespace
 
@@ -314,41 +290,6 @@ TEST_CASE("verify_reads(false) reads the same") {
         CHECK(*db.get_zerocopy("2").value() == "value 2");
         CHECK(db.iter().value().collect().value().size() == 1000);
     }
-}
-
-TEST_CASE("opening and closing a sound database logs no warning") {
-    TempFolder folder;
-    Log log;
-    for (int i = 0; i < 3; ++i) {
-        auto db = Emdb::builder().path(folder.file("a.emdb")).on_log(log.callback()).build().value();
-        db.insert(std::to_string(i), "v").value();
-        db.flush().value();
-    }
-    CHECK(log.from(LogLevel::warning) == "");
-}
-
-TEST_CASE("the log says that a torn tail was cut, and how much") {
-    TempFolder folder;
-    const std::string path = folder.file("a.emdb");
-    {
-        auto db = Emdb::open(path).value();
-        for (int i = 0; i < 100; ++i) db.insert(std::to_string(i), "v").value();
-    }
-    const auto sound_size = fs::file_size(path);
-    std::ofstream(path, std::ios::binary | std::ios::app) << std::string(12'347, '\xA5');
-    Log log;
-    {
-        auto db = Emdb::builder().path(path).on_log(log.callback()).build().value();
-        CHECK(db.len().value() == 100);
-        CHECK(log.from(LogLevel::info).find("12347") != std::string::npos);
-        CHECK(log.from(LogLevel::info).find(path) != std::string::npos);
-        db.insert("after", "v").value();
-    }
-    CHECK(fs::file_size(path) < sound_size + 1000);
-    Log second;
-    auto db = Emdb::builder().path(path).on_log(second.callback()).build().value();
-    CHECK(db.len().value() == 101);
-    CHECK(second.from(LogLevel::warning) == "");
 }
 
 TEST_CASE("the clock is the builder's") {

@@ -668,6 +668,25 @@ TEST_CASE("faults: after a close whose sync failed, flushed writes never stand b
     }
 }
 
+TEST_CASE("faults: a close that fails while nobody looks is an error in the log") {
+    for (const Backend& backend : backends) {
+        CAPTURE(backend.name);
+        SimulatedDisk disk(quiet(1, backend.keeps_allocation));
+        std::vector<std::string> log;
+        {
+            emdb::Emdb db = open_database(disk, backend.settings(), &log).value();
+            db.insert("k", "v").value();
+            Fault fault;
+            fault.only = Operation::sync;
+            fault.from_then_on = true;
+            disk.fail(fault);
+        }
+        REQUIRE(log.size() == 1);
+        CHECK(log[0].find("could not be closed cleanly") != std::string::npos);
+        CHECK(log[0].find(database_path) != std::string::npos);
+    }
+}
+
 TEST_CASE("faults: whichever operation fails, once or for good, what was acknowledged is there after reopening") {
     for (const Backend& backend : backends) {
         for (const bool for_good : {false, true}) {

@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "examples/README.md"]
+DOCUMENTS = ["README.md", "examples/README.md", "examples/cli/README.md"]
 COMPILE = [*os.environ.get("CXX", "g++").split(), "-std=c++20", "-Wall", "-Wextra", "-Werror=unused-result", f"-I{ROOT}"]
 SECONDS_MAX = 200
 

@@ -14,6 +14,7 @@
 #include "api/path.hpp"
 #include "base/encryption_input.hpp"
 #include "api/transaction.hpp"
+#include "base/inspection.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
 
@@ -86,6 +87,21 @@ public:
     /// Removes a left-over lock file. Never needed for opening (the lock that counts is the operating system's, and ends with
     /// its process); refused with `already_locked` while somebody has the database open.
     static Result<void> break_lock(Path path);
+
+    /// Looks at every byte of a database that nobody has open, and changes nothing; other calls of verify may look at the same time.
+    /// Damage and torn tails are told in the report, for any file that is or was an emdb database. Behind damage it goes on with
+    /// the next intact frame. Errors: `io` (no such file, ...), `already_locked`, `magic_mismatch` (nothing of a database in it),
+    /// `version_mismatch`, `feature_disabled` (encrypted databases, for now). The database can't be opened meanwhile
+    /// (`already_locked`). Cost: one sequential read, and about 50 bytes of memory for each live record.
+    static Result<VerifyReport> verify(Path path, VerifyOptions options = {});
+    /// Writes every intact record of a damaged database that nobody has open into a new one at `to`, with namespaces, expiry and
+    /// permissions; `from` is only read. Removals, clears and drops are honoured in order; one that damage has destroyed is not
+    /// known, nor is a destroyed newer value of a key, so older ones may come back. Of a batch or transaction with damaged
+    /// members the intact ones are taken, unless it is the last thing in the file (see SalvageOptions::unfinished_batch).
+    /// Records of a namespace whose name is lost go to "lost namespace N". Both copies of the header may be lost if two intact
+    /// frames stand side by side. `to` must not exist (`invalid_argument`, nothing is touched) and appears whole or not at all;
+    /// otherwise errors and cost are those of `verify`, and `corrupted` if there is nothing to go by.
+    static Result<SalvageReport> salvage(Path from, Path to, SalvageOptions options = {});
 
 #if EMDB_ENCRYPT
     // Offline changes. The database must not be open anywhere (`already_locked`). What they leave after a crash is the old state or the

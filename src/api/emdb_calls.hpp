@@ -18,6 +18,8 @@
 #include "engine/engine.hpp"
 #include "engine/lock_inspection.hpp"
 #include "engine/opening.hpp"
+#include "engine/salvage.hpp"
+#include "engine/verification.hpp"
 
 namespace emdb {
 
@@ -161,5 +163,13 @@ Result<void> Emdb::change_passphrase(Path path, EncryptionInput current, Encrypt
 #endif
 
 Result<void> Emdb::break_lock(Path path) { return detail::break_lock(detail::native_environment(), path.utf8()); }
+
+Result<VerifyReport> Emdb::verify(Path path, VerifyOptions options) {
+    return detail::verify_database(detail::native_environment(), path.utf8(), options);
+}
+
+Result<SalvageReport> Emdb::salvage(Path from, Path to, SalvageOptions options) {
+    return detail::salvage_database(detail::native_environment(), from.utf8(), to.utf8(), options);
+}
 
 }  // namespace emdb

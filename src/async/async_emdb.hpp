@@ -18,6 +18,7 @@
 #include "async/call.hpp"
 #include "async/future.hpp"
 #include "base/encryption_input.hpp"
+#include "base/inspection.hpp"
 
 namespace emdb {
 
@@ -77,6 +78,9 @@ public:
 
     static Future<Result<std::optional<LockHolder>>> lock_holder(Path path);
     static Future<Result<void>> break_lock(Path path);
+    /// `options.progress` is called in the pool.
+    static Future<Result<VerifyReport>> verify(Path path, VerifyOptions options = {});
+    static Future<Result<SalvageReport>> salvage(Path from, Path to, SalvageOptions options = {});
 #if EMDB_ENCRYPT
     static Future<Result<void>> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm,
                                                   bool keep_backup = false);

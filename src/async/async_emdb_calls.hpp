@@ -100,6 +100,17 @@ Future<Result<void>> AsyncEmdb::break_lock(Path path) {
     return detail::make_detached_call<void>(nullptr, [path = std::move(path)] { return Emdb::break_lock(path); });
 }
 
+Future<Result<VerifyReport>> AsyncEmdb::verify(Path path, VerifyOptions options) {
+    return detail::make_detached_call<VerifyReport>(nullptr, [path = std::move(path), options = std::move(options)] {
+        return Emdb::verify(path, options);
+    });
+}
+
+Future<Result<SalvageReport>> AsyncEmdb::salvage(Path from, Path to, SalvageOptions options) {
+    auto work = [from = std::move(from), to = std::move(to), options = std::move(options)] { return Emdb::salvage(from, to, options); };
+    return detail::make_detached_call<SalvageReport>(nullptr, std::move(work));
+}
+
 #if EMDB_ENCRYPT
 Future<Result<void>> AsyncEmdb::enable_encryption(Path path, EncryptionInput target, Cipher cipher, bool keep_backup) {
     return detail::make_detached_call<void>(nullptr, [path = std::move(path), target = std::move(target), cipher, keep_backup] {

@@ -1,5 +1,5 @@
 #pragma once
-// The callbacks that EmdbBuilder takes.
+// The callbacks that users hand over.
 
 #include <cstdint>
 #include <string_view>
@@ -11,5 +11,6 @@ namespace emdb::detail {
 
 using LogCallback = SharedFunction<void(LogLevel, std::string_view)>;
 using Clock = SharedFunction<std::uint64_t()>;
+using ProgressCallback = SharedFunction<void(std::uint64_t, std::uint64_t)>;
 
 }  // namespace emdb::detail

@@ -99,7 +99,7 @@ private:
 
     Result<void> create_namespace(std::uint64_t offset, const FrameView& frame) {
         std::string name(frame.key.as_string_view());
-        if (frame.namespace_id == 0 || by_id_.count(frame.namespace_id) != 0 || engine_.namespaces_.count(name) != 0) {
+        if (frame.namespace_id == 0 || name.empty() || by_id_.count(frame.namespace_id) != 0 || engine_.namespaces_.count(name) != 0) {
             return unknown_namespace(offset);
         }
         auto keyspace = engine_.make_keyspace(frame.namespace_id, name);

@@ -18,6 +18,7 @@
 #include "base/result.hpp"
 #include "journal/batch_buffer.hpp"
 #include "journal/frame.hpp"
+#include "journal/frame_rules.hpp"
 #include "journal/header.hpp"
 #include "crypto/plain_text.hpp"
 #include "journal/sealer.hpp"
@@ -72,7 +73,7 @@ public:
                 if (*end == 0) return end_at(offset, damaged);
                 next = *end;
                 if (auto applied = apply_members(sink); !applied) return std::move(applied).error();
-            } else if (frame.kind() == FrameKind::sync_mark || frame.kind() == FrameKind::close_mark) {
+            } else if (frame_is_mark(frame)) {
                 if (auto taken = take_mark(frame, offset); !taken) return std::move(taken).error();
             } else if (auto applied = sink.apply(offset, frame); !applied) {
                 return std::move(applied).error();
@@ -84,12 +85,7 @@ public:
     }
 
     /// How many bytes of the cut-off tail are not zeros at its end: what was torn, preallocated space not counted.
-    std::uint64_t torn_bytes(std::uint64_t end) const noexcept {
-        std::uint64_t last = size_;
-        while (last >= end + 8 && load_le<std::uint64_t>(at(last - 8)) == 0) last -= 8;
-        while (last > end && *at(last - 1) == std::byte{0}) --last;
-        return last - end;
-    }
+    std::uint64_t torn_bytes(std::uint64_t end) const noexcept { return bytes_before_zeros(bytes_, end, size_); }
 
 private:
     const std::byte* at(std::uint64_t offset) const noexcept { return bytes_ + offset; }
@@ -103,50 +99,14 @@ private:
     // Judges the tail behind the valid prefix.
     Result<ReplaySummary> end_at(std::uint64_t end, std::uint64_t first_bad) {
         summary_.end = end;
-        if (end < size_ && vouched_later(end)) {
+        if (end < size_ && vouched_by_marks_behind(bytes_, size_, end, coding()) > end) {
             return damage(first_bad, "what is there had reached the disk intact (a later sync mark says so), and is not intact now.");
         }
         return summary_;
     }
 
-    // Whether a valid mark anywhere behind `end` vouches for the frame at `end`.
-    bool vouched_later(std::uint64_t end) const noexcept {
-        std::uint64_t offset = end + 1;
-        while (offset + mark_frame_size <= size_) {
-            if (offset + 16 <= size_ && load_le<std::uint64_t>(at(offset + 4)) == 0) {
-                offset += 8;  // none of the next eight places can have a mark's kind byte at its place
-                continue;
-            }
-            std::uint64_t durable = 0;
-            if (is_mark(offset, durable) && durable > end) return true;
-            ++offset;
-        }
-        return false;
-    }
-
-    // Whether there is a mark at `offset`, and which part of the journal it vouches for.
-    bool is_mark(std::uint64_t offset, std::uint64_t& durable) const noexcept {
-        const auto kind = static_cast<FrameKind>(*at(offset + 4) & ~std::byte{frame_is_sealed});
-        if (kind != FrameKind::sync_mark && kind != FrameKind::close_mark) return false;
-        FrameView frame;
-        if (!parse_frame(at(offset), at(size_), frame) || frame.value.size() != mark_value_size || !frame.key.empty()) return false;
-        if (frame.is_sealed() != seals() || !frame_validates(frame, offset, seed_)) return false;
-        [[maybe_unused]] PlainText text;
-#if EMDB_ENCRYPT
-        if (sealer_ != nullptr && !sealer_->open(frame, offset, text)) {
-            // Of a session whose frame lies behind the damage. A session begins behind what is known to be durable.
-            durable = offset;
-            return load_nonce(frame.key.data() - frame_nonce_size).session > sealer_->last_session();
-        }
-#endif
-        durable = load_le<std::uint64_t>(frame.value.data());
-        return durable <= offset;
-    }
-
     Result<void> check(const FrameView& frame, std::uint64_t offset) const {
-        const int known = frame_known_flags | (seals() ? frame_is_sealed : 0);
-        if ((frame.flags() & ~known) != 0 ||
-            frame.kind() > FrameKind::close_mark || (frame.kind() == FrameKind::session && !seals())) {
+        if (!frame_is_known(frame, seals())) {
             return Error(ErrorCode::feature_disabled, "'" + path_ + "' has a frame at offset " + std::to_string(offset) +
                          " of a kind that this build of emdb " + EMDB_VERSION_STRING +
                          " does not know. Open it with the emdb that wrote it.");
@@ -158,6 +118,7 @@ private:
         return {};
     }
 
+    FrameCoding coding() const noexcept { return {seed_, sealer_}; }
     bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
 
     Error forged(std::uint64_t offset) const { return forged_frame_error(path_, offset); }
@@ -168,8 +129,7 @@ private:
         if (sealer_ == nullptr || (frame.kind() == FrameKind::session && !frame.is_sealed())) return {};
         const std::uint32_t session = nonce_of(frame).session;
         if (!frame.is_sealed() || !sealer_->open(frame, offset, text)) return forged(offset);
-        const bool is_mark = frame.kind() == FrameKind::sync_mark || frame.kind() == FrameKind::close_mark;
-        if (session != sealer_->last_session() && !is_mark) return forged(offset);  // once there, then cut off, and put back
+        if (session != sealer_->last_session() && !frame_is_mark(frame)) return forged(offset);  // once there, then cut off, and put back
 #endif
         return {};
     }
@@ -183,7 +143,7 @@ private:
 
     Result<void> take_mark(const FrameView& frame, std::uint64_t offset) {
         std::uint64_t durable = 0;
-        if (!is_mark(offset, durable)) return damage(offset, "a sync mark makes no sense.");
+        if (!read_mark(bytes_, size_, offset, coding(), durable)) return damage(offset, "a sync mark makes no sense.");
         summary_.vouched_end = (std::max)(summary_.vouched_end, durable);
         summary_.last_mark_offset = offset;
         summary_.ends_with_close_mark = frame.kind() == FrameKind::close_mark;
@@ -208,8 +168,7 @@ private:
                 return std::uint64_t{0};
             }
             if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
-            const FrameKind kind = member.frame.kind();
-            if (kind != FrameKind::put && kind != FrameKind::remove) return damage(offset, "a batch holds what it must not.");
+            if (!frame_is_record(member.frame)) return damage(offset, "a batch holds what it must not.");
             if (!follows(head, member.frame, members_.size())) return forged(offset);
             members_.push_back(member);
             offset += member.frame.size;

@@ -1,0 +1,3 @@
+// The implementation, compiled once.
+#define EMDB_IMPLEMENTATION
+#include "emdb.hpp"
