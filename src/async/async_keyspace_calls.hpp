@@ -216,8 +216,9 @@ struct StreamAccess {
     static Stream<T> open(AsyncTarget& target, Result<std::unique_ptr<RecordSource>> source) {
         AsyncCore& core = *target.core();
         const Ref<Channel<T>> channel(new Channel<T>(std::move(source), core.executor(), core.engine().options().stream_depth));
-        return Stream<T>(channel);
+        return wrap(channel);
     }
+    static Stream<T> wrap(Ref<Channel<T>> channel) noexcept { return Stream<T>(std::move(channel)); }
 };
 
 }  // namespace detail

@@ -2,7 +2,8 @@
 // Channel: between the iterator that a stream reads and its consumer. In one of two ways:
 //
 //   - Directly: a consumer that may block, or runs in a task itself, reads item after item, without a lock and without a copy
-//     more than it takes. From memory an item takes a tenth of a microsecond, and waking a thread takes fifty times that.
+//     more than it takes. From memory an item takes a tenth of a microsecond, and waking a thread takes fifty times that. After a
+//     thousand items a coroutine is resumed by a task of its own all the same, so that others have their turn on its thread.
 //   - By a task, where the consumer's thread is nobody's to read with, and ahead of the consumer where reading is slow (the
 //     records come from the disk). Items go over in batches: one that the consumer takes from, and one that is being read or waits
 //     for the consumer. Each holds half of the stream's depth, so there are never more items than that. The task ends when its
@@ -51,8 +52,6 @@ public:
           one_batch_(depth == 1) {
         if (source) {
             source_ = std::move(*source);
-            taken_.reserve(batch_size_);
-            read_.reserve(one_batch_ ? 0 : batch_size_);
         } else {
             error_.emplace(std::move(source).error());
             state_ = State::ended;
@@ -61,22 +60,22 @@ public:
 
     /// Whether next_blocking() would not wait for another thread, and this thread is one to read with.
     bool is_at_hand() const noexcept {
-        return next_ < taken_.size() || (reads_directly_ && Frame::runs_on(executor_.get()));
+        return next_ < taken_.size() || (reads_directly_ && may_read());
     }
 
     Future<Item> next() {
         if (next_ < taken_.size()) return ready(take());
         if (fork_count_ != fork_count()) return ready(stopped_error());
-        const bool may_read = Frame::runs_on(executor_.get());
         std::unique_lock lock(mutex_);
         if (waiting_) return ready(still_waiting());
         stop_reading_directly();
         for (;;) {
             if (hand_over()) return ready(first(lock));
             if (state_ == State::ended) return ready(end());
-            if (state_ == State::reading || !may_read) break;
+            if (state_ == State::reading || !may_read()) break;
             if (T item; read_here(lock, item)) return ready(std::move(item));
         }
+        in_a_row_ = 0;
         const Ref<ValueState<Item>> waiting(new ValueState<Item>(executor_));
         waiting_ = waiting;
         lock.unlock();
@@ -151,6 +150,9 @@ public:
 private:
     enum class State : std::uint8_t { idle, reading, ended };
     static constexpr std::chrono::microseconds slow{20};
+    static constexpr unsigned in_a_row_max = 1000;
+
+    bool may_read() const noexcept { return in_a_row_ < in_a_row_max && Frame::runs_on(executor_.get()); }
 
     template <class Value>
     Future<Item> ready(Value&& value) const {
@@ -206,7 +208,7 @@ private:
     bool read_item(T& item) {
         if (fork_count_ != fork_count() || reads_ahead()) return false;
         constexpr unsigned timed_one_in = 64;
-        const bool timed = ++read_directly_ % timed_one_in == 0;
+        const bool timed = ++in_a_row_ % timed_one_in == 0;
         const auto begun = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
         RecordView record;
         if (!source_->next(record)) {
@@ -301,7 +303,7 @@ private:
     std::vector<T> taken_;
     std::size_t next_ = 0;
     bool reads_directly_ = false;  ///< the state is `reading`, by the consumer
-    unsigned read_directly_ = 0;
+    unsigned in_a_row_ = 0;  ///< items since a task was last waited for
 
     std::mutex mutex_;  ///< guards what follows
     std::condition_variable batch_read_;
