@@ -90,7 +90,7 @@ TEST_SUITE("the last handle") {
                 });
             } else {
                 [](std::unique_ptr<AsyncEmdb>& handle, Future<Result<void>> stored, std::latch& done) -> Detached {
-                    co_await stored;
+                    (void)co_await stored;
                     (void)handle->insert("last", "v");
                     handle.reset();
                     done.count_down();
