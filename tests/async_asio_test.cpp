@@ -1,10 +1,19 @@
-// emdb on an event loop of Asio's, through the adapter of examples/async_asio. Skipped where Asio is not installed.
+// emdb on an event loop of Asio's, through the adapter of examples/async_asio. Skipped where Asio is not installed, or is
+// too old for the compiler's coroutines (1.22 with Clang 14).
 
 #include <doctest/doctest.h>
 
 #if !__has_include(<asio.hpp>)
 
 TEST_CASE("asynchronous calls on Asio's event loop: Asio is not installed (on Debian: libasio-dev)" * doctest::skip()) {}
+
+#else
+
+#include <asio.hpp>
+
+#if !defined(ASIO_HAS_CO_AWAIT)
+
+TEST_CASE("asynchronous calls on Asio's event loop: this Asio has no coroutines with this compiler" * doctest::skip()) {}
 
 #else
 
@@ -152,4 +161,5 @@ TEST_SUITE("on Asio's event loop") {
 }  // namespace
 }  // namespace emdb_test
 
+#endif
 #endif

@@ -252,7 +252,7 @@ TEST_SUITE("a future") {
         CHECK_THROWS_AS((void)db.len().then([&](Result<std::size_t>) { return db.len().then([](Result<std::size_t>) -> int { throw Oops(); }); }).get(), Oops);
         auto coroutine = [](AsyncEmdb on, bool& caught, std::latch& done) -> Detached {
             try {
-                co_await on.transaction([](Transaction&) -> Result<void> { throw Oops(); });
+                (void)co_await on.transaction([](Transaction&) -> Result<void> { throw Oops(); });
             } catch (const Oops&) {
                 caught = true;
             }

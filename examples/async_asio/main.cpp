@@ -4,11 +4,14 @@
 //   make build/examples/async_asio && build/examples/async_asio
 //
 // One line a request: "set KEY VALUE", "get KEY", "sync" (durable from here on). One line an answer.
-#if !__has_include(<asio.hpp>)
+#if __has_include(<asio.hpp>)
+#include <asio.hpp>
+#endif
+#if !defined(ASIO_HAS_CO_AWAIT)
 
 #include <cstdio>
 
-int main() { std::puts("built without Asio: install it (on Debian: apt-get install libasio-dev) and build this again"); }
+int main() { std::puts("needs Asio with coroutines: on Debian, apt-get install libasio-dev, and build this with GCC"); }
 
 #else
 

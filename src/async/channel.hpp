@@ -72,7 +72,7 @@ public:
         for (;;) {
             if (hand_over()) return ready(first(lock));
             if (state_ == State::ended) return ready(end());
-            if (state_ == State::reading || !may_read()) break;
+            if (state_ == State::reading || reads_ahead() || !may_read()) break;
             if (T item; read_here(lock, item)) return ready(std::move(item));
         }
         in_a_row_ = 0;
