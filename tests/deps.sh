@@ -1,7 +1,6 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang,
-# clang-format.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium.
 set -u
 
 has_header() {
@@ -14,6 +13,8 @@ present() {
     doctest) has_header doctest/doctest.h ;;
     asio) has_header asio.hpp ;;
     liburing) has_header liburing.h ;;
+    openssl) has_header openssl/evp.h ;;
+    libsodium) has_header sodium.h ;;
     clang) command -v clang++ >/dev/null ;;
     clang-format) command -v clang-format >/dev/null ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
@@ -25,6 +26,8 @@ package_of() {
     doctest) echo doctest-dev ;;
     asio) echo libasio-dev ;;
     liburing) echo liburing-dev ;;
+    openssl) echo libssl-dev ;;
+    libsodium) echo libsodium-dev ;;
     *) echo "$1" ;;
     esac
 }
