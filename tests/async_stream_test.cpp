@@ -216,7 +216,7 @@ TEST_SUITE("a stream") {
 TEST_SUITE("a stream is bounded") {
     TEST_CASE("in how long it keeps a thread that others share") {
         Tap tap;
-        tap.records = 5000;
+        tap.records = 20'000;
         const auto executor = std::make_shared<ManualExecutor>();
         Stream<std::string> stream = emdb::detail::StreamAccess<std::string>::wrap(open_channel(tap, 64, executor));
         std::vector<std::string> items;
@@ -224,7 +224,7 @@ TEST_SUITE("a stream is bounded") {
         collect(std::move(stream), items, done);
         CHECK(executor->run_all() >= 5);
         CHECK(done.try_wait());
-        CHECK(items.size() == 5000);
+        CHECK(items.size() == 20'000);
     }
 
     TEST_CASE("a consumer that does nothing keeps the reader at the bound") {

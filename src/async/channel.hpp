@@ -2,8 +2,8 @@
 // Channel: between the iterator that a stream reads and its consumer. In one of two ways:
 //
 //   - Directly: a consumer that may block, or runs in a task itself, reads item after item, without a lock and without a copy
-//     more than it takes. From memory an item takes a tenth of a microsecond, and waking a thread takes fifty times that. After a
-//     thousand items a coroutine is resumed by a task of its own all the same, so that others have their turn on its thread.
+//     more than it takes. From memory an item takes a tenth of a microsecond, and waking a thread takes fifty times that. After
+//     4,000 items a coroutine is resumed by a task of its own all the same, so that others have their turn on its thread.
 //   - By a task, where the consumer's thread is nobody's to read with, and ahead of the consumer where reading is slow (the
 //     records come from the disk). Items go over in batches: one that the consumer takes from, and one that is being read or waits
 //     for the consumer. Each holds half of the stream's depth, so there are never more items than that. The task ends when its
@@ -150,7 +150,7 @@ public:
 private:
     enum class State : std::uint8_t { idle, reading, ended };
     static constexpr std::chrono::microseconds slow{20};
-    static constexpr unsigned in_a_row_max = 1000;
+    static constexpr unsigned in_a_row_max = 4000;
 
     bool may_read() const noexcept { return in_a_row_ < in_a_row_max && Frame::runs_on(executor_.get()); }
 
