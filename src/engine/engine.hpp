@@ -164,6 +164,13 @@ public:
     Result<void> close();
     Result<EmdbStats> stats() const;
 
+    // For who flushes in the name of others.
+    bool shares_syncs() const noexcept { return options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush; }
+    Error unsynced_error(const Error& error) const;
+    /// What a write, a flush or a transaction answers that is made by the closure of a running transaction, or in a forked child.
+    Result<void> refuse_write() const;
+    const OpenOptions& options() const noexcept { return options_; }
+
 private:
     friend class BulkLoad;
     friend class StagedWrites;
@@ -303,7 +310,6 @@ private:
     }
 
     // Write path.
-    Result<void> refuse_write() const;
     Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);
@@ -384,6 +390,10 @@ private:
     }
 
     Result<void> start(OpenedFile opened);
+#if EMDB_IO_URING
+    void open_ring();
+    void use_ring(File& file) const;
+#endif
     Result<void> close_journal();
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end, std::uint64_t torn);
@@ -400,6 +410,9 @@ private:
     const std::string path_;           ///< as the user gave it
     std::string absolute_path_;        ///< for names of other files
     const bool in_memory_;
+#if EMDB_IO_URING
+    std::shared_ptr<SyncRing> ring_;   ///< null: syncs are system calls
+#endif
     const bool verify_reads_;
     const std::uint32_t fork_count_;
     std::uint64_t hash_key_0_ = 0;
