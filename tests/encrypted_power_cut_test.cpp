@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "support/power_cut_story.hpp"
+#include "support/power_cuts.hpp"
 
 namespace emdb_test {
 namespace {
@@ -96,6 +97,8 @@ public:
 
     /// The old or the new state, whole, with nothing beside it. `must_be_new`: the change had returned.
     void check(SimulatedDisk& disk, bool must_be_new) {
+        const std::string meta = database_path + ".meta";
+        if (must_be_new && change_.after) CHECK_FALSE(disk.exists(meta));
         auto with_new = open_with(disk, change_.after);
         const bool is_new = with_new.has_value();
         if (must_be_new) REQUIRE_MESSAGE(is_new, with_new.error().message());
@@ -109,7 +112,8 @@ public:
         for (const std::string& path : disk.paths()) {
             const bool is_backup = keep_backup_ && path == backup;
             // A temporary of the backup is another database's; it goes when that is opened, or made again.
-            CHECK_MESSAGE((path == database_path || is_backup || (keep_backup_ && path == backup + ".tmp")), path);
+            const bool is_checkpoint = path == meta && !(is_new ? change_.after : change_.before);
+            CHECK_MESSAGE((path == database_path || is_backup || is_checkpoint || (keep_backup_ && path == backup + ".tmp")), path);
             if (is_new && change_.after && !(keep_backup_ && !change_.before)) {
                 CHECK_MESSAGE(disk.bytes_of(path).find(marker) == std::string::npos, path);
             }

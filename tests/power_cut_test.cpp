@@ -10,11 +10,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,26 +21,11 @@
 
 #include "support/model_session.hpp"
 #include "support/power_cut_story.hpp"
+#include "support/power_cuts.hpp"
 
 namespace emdb_test {
 
 namespace {
-
-std::string text(std::size_t size, char fill) { return std::string(size, fill); }
-
-Step put(const std::string& key, const std::string& value) { return Step{{{Step::Kind::put, "", key, value}}}; }
-
-/// Every disk and append mode that a database may meet.
-struct Backend {
-    std::string name;
-    bool keeps_allocation;
-    emdb::AppendMode mode;
-
-    DatabaseSettings settings(emdb::FlushPolicy policy = emdb::FlushPolicy::on_each_flush()) const { return {policy, mode, false, false}; }
-};
-const std::vector<Backend> backends{{"mapped", true, emdb::AppendMode::mapped},
-                                    {"pwrite, allocated", true, emdb::AppendMode::pwrite},
-                                    {"pwrite, copy on write", false, emdb::AppendMode::automatic}};
 
 /// A database with two flushed records and one that was written but not flushed, after a power cut that lost nothing. The
 /// second flush made the sync mark of the first durable.
@@ -81,7 +63,9 @@ void check_refused(SimulatedDisk& disk, const Backend& backend, std::uint64_t da
 
 }  // namespace
 
-TEST_CASE("power cuts: random stories end with a prefix of what was written, at least as long as what was flushed") { run_stories(20'000); }
+TEST_CASE("power cuts: random stories end with a prefix of what was written, at least as long as what was flushed") {
+    run_stories(20'000);
+}
 
 TEST_CASE("power cuts: at every operation of creating a database") {
     for (const Backend& backend : backends) {

@@ -28,6 +28,7 @@ Result<void> Engine::close() {
     auto flushed = in_memory_ ? Result<void>() : close_journal();
     state_.store(State::closed, std::memory_order_release);
     if (in_memory_) return flushed;
+    if (flushed) checkpoint_at_close();
     if (auto removed = environment_.files().remove(lock_file_path(absolute_path_)); !removed) {
         log(LogLevel::warning, "The lock file of '" + path_ + "' stays behind: " + removed.error().message());
     }
@@ -53,10 +54,13 @@ Engine::~Engine() {
         forget_auto_compaction();
         return;
     }
-    if (state_.load(std::memory_order_relaxed) != State::open) return;
-    if (auto closed = close(); !closed) {
-        log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
+    if (state_.load(std::memory_order_relaxed) == State::open) {
+        if (auto closed = close(); !closed) {
+            log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
+        }
     }
+    // A generation that still waits for a reader keeps indexes, and those keep the pins: nobody would free any of them.
+    pins_->reclaim_all();
 }
 
 /// What of a file no live record needs.

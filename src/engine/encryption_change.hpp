@@ -16,6 +16,7 @@
 #include "engine/opening.hpp"
 #include "journal/header.hpp"
 #include "journal/key_block.hpp"
+#include "journal/meta_file.hpp"
 
 #if EMDB_ENCRYPT
 
@@ -136,6 +137,13 @@ private:
             (EncryptionSecret::is_key(*next) ? options.encryption_key : options.encryption_passphrase) = *next;
             return EngineOpening{environment_, options, path_, path_}.make_key(fresh);
         };
+        if (next != nullptr) {
+            // A checkpoint of the plain database says things about its keys, and the names of namespaces. Gone with the old file for good,
+            // since the directory is synced for both.
+            auto absolute = environment_.files().absolute(path_);
+            if (!absolute) return std::move(absolute).error();
+            if (auto removed = environment_.files().remove(meta_path(*absolute)); !removed) return removed;
+        }
         if (auto rewritten = (*engine)->compact_into(set_key); !rewritten) return rewritten;
         return (*engine)->close();
     }

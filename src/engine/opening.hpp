@@ -51,6 +51,7 @@ struct EngineOpening {
 
     Result<OpenedFile> open_or_create() const {
         for (int attempt = 0; attempt < 100; ++attempt) {
+            if (auto put_back = put_back_moved_aside(); !put_back) return std::move(put_back).error();
             auto status = files().status(name);
             if (!status) return std::move(status).error();
             auto opened = status->kind == FileKind::absent ? create_new() : open_existing();
@@ -109,6 +110,7 @@ struct EngineOpening {
         if (auto unlocked = unlock(opened); !unlocked) return std::move(unlocked).error();
         remove_leftover(name + ".tmp", **file);
         remove_leftover(name + ".compact", **file);
+        remove_moved_aside(**file);
         opened.file = std::move(*file);
         return std::optional<OpenedFile>(std::move(opened));
     }
@@ -230,6 +232,25 @@ struct EngineOpening {
         return {};
     }
 
+    /// A rename that was cut off has left nothing under the name: what had it comes back, for nothing was written to either file since.
+    Result<void> put_back_moved_aside() const {
+        const std::string aside = files().aside_name(name);
+        if (aside.empty()) return {};
+        const auto status = files().status(aside);
+        if (!status || status->kind != FileKind::regular) return {};
+        auto put_back = files().rename_if_absent(aside, name);
+        return put_back ? Result<void>() : std::move(put_back).error();
+    }
+
+    /// The old file of a compaction, which had to stay as long as it was open. Somebody else's file is left alone.
+    void remove_moved_aside(File& database) const {
+        const std::string aside = files().aside_name(name);
+        if (aside.empty()) return;
+        const auto file = files().open(aside, OpenMode::read_only);
+        std::array<std::byte, 8> magic{};
+        if (file && (*file)->read_at(0, magic) && header_slot_has_magic(magic)) remove_leftover(aside, database);
+    }
+
     /// A temporary file that a killed creator, backup or compaction left behind; perhaps a second name of this very database. One
     /// that is locked is somebody's who is about to find this database.
     void remove_leftover(const std::string& leftover, File& database) const {
@@ -258,6 +279,20 @@ Engine::Engine(const OpenOptions& options, Environment& environment, std::string
       pins_(std::make_shared<Pins>()),
       ordered_nodes_(options.range_scans ? std::make_shared<NodePool>() : nullptr) {}
 
+#if EMDB_IO_URING
+void Engine::open_ring() {
+    if (!options_.io_uring_poll_idle_ms || in_memory_) return;
+    int why = 0;
+    ring_ = SyncRing::open(*options_.io_uring_poll_idle_ms, why);
+    if (ring_ != nullptr) return;
+    log(LogLevel::warning, "'" + path_ + "' is synced by system calls: " + system_error("set up", "io_uring", why).message());
+}
+
+void Engine::use_ring(File& file) const {
+    if (ring_ != nullptr) file.sync_through(ring_);
+}
+#endif
+
 // Takes over an open file and makes a usable engine of it.
 Result<void> Engine::start(OpenedFile opened) {
     auto size = opened.file->size();
@@ -266,6 +301,10 @@ Result<void> Engine::start(OpenedFile opened) {
         return Error(ErrorCode::invalid_config, "append_mode(mapped) was asked for, but the file system of '" + path_ +
                      "' does not keep allocated space allocated. Use AppendMode::automatic.");
     }
+#if EMDB_IO_URING
+    open_ring();
+    use_ring(*opened.file);
+#endif
     hash_key_0_ = opened.header.hash_key_0;
     hash_key_1_ = opened.header.hash_key_1;
     next_namespace_id_ = opened.header.next_namespace_id;
@@ -285,6 +324,11 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
         return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
     }
+#if EMDB_ASYNC
+    if (options.stream_depth == 0) {
+        return Error(ErrorCode::invalid_config, "stream_depth(0) would let no item through. Give a number of items from 1 on.");
+    }
+#endif
     if (options.auto_compact && !(options.auto_compact->dead_ratio > 0 && options.auto_compact->dead_ratio <= 1)) {
         return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1.");
     }

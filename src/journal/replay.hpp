@@ -38,7 +38,6 @@ struct ReplaySummary {
     std::uint64_t end = journal_start;           ///< where the valid prefix ends
     std::uint64_t vouched_end = journal_start;   ///< what the marks in it say has reached the disk
     bool ends_with_close_mark = false;           ///< the last frame is a close mark
-    std::uint64_t last_mark_offset = 0;          ///< 0: no mark
     std::uint64_t frames = 0;
 };
 
@@ -50,9 +49,11 @@ public:
 
     /// Calls sink.apply(offset, const FrameView&) -> Result<void> for each frame that counts, in order, except marks and batch
     /// heads. Touches each byte once (members of batches are parsed twice). `corrupted` if damage is found.
+    /// Starts at the end of `before`: what is known of the journal below.
     template <class Sink>
-    Result<ReplaySummary> run(Sink& sink) {
-        std::uint64_t offset = journal_start;
+    Result<ReplaySummary> run(Sink& sink, const ReplaySummary& before = {}) {
+        summary_ = before;
+        std::uint64_t offset = before.end;
         while (offset < size_) {
             FrameView frame;
             if (!parse_frame(at(offset), at(size_), frame) || !frame_validates(frame, offset, seed_)) {
@@ -148,7 +149,6 @@ private:
         std::uint64_t durable = 0;
         if (!read_mark(bytes_, size_, offset, coding(), durable)) return damage(offset, "a sync mark makes no sense.");
         summary_.vouched_end = (std::max)(summary_.vouched_end, durable);
-        summary_.last_mark_offset = offset;
         summary_.ends_with_close_mark = frame.kind() == FrameKind::close_mark;
         return {};
     }

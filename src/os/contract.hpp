@@ -20,6 +20,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/config.hpp"
 #include "base/result.hpp"
 
 namespace emdb::detail {
@@ -67,6 +68,10 @@ private:
     Release release_ = nullptr;
     std::shared_ptr<void> keep_alive_;
 };
+
+#if EMDB_IO_URING
+class SyncRing;
+#endif
 
 /// An open file. Destroying it closes it and releases its lock.
 class File {
@@ -116,6 +121,11 @@ public:
     /// Takes over who may do what with `other`, a file of the same kind, as far as the system lets this process.
     virtual Result<void> take_permissions_of(File&) { return {}; }
 
+#if EMDB_IO_URING
+    /// sync() goes through a ring from now on, if this is a file of the operating system's.
+    virtual void sync_through(std::shared_ptr<SyncRing>) {}
+#endif
+
     /// The file was renamed: what errors call it from now on.
     virtual void set_name(const std::string& path) = 0;
 };
@@ -143,15 +153,19 @@ public:
     virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
     /// An absent file is FileKind::absent, not an error. Follows symbolic links.
     virtual Result<FileStatus> status(const std::string& path) = 0;
-    /// Atomically gives `from` the name `to`, replacing what has it.
+    /// Gives `from` the name `to`, replacing what has it: atomically, or by way of aside_name(to).
     virtual Result<void> rename_replacing(const std::string& from, const std::string& to) = 0;
+    /// Where rename_replacing() moves what it can't replace; empty: never anywhere. If it is cut off in between, nothing has the name
+    /// `to`; when it is over, what was moved may still be there.
+    virtual std::string aside_name(const std::string&) { return {}; }
     /// Atomically gives `from` the name `to` if nothing has it; false: something has.
     virtual Result<bool> rename_if_absent(const std::string& from, const std::string& to) = 0;
     /// Removing an absent file is no error.
     virtual Result<void> remove(const std::string& path) = 0;
     /// Makes creations, renames and removals in the directory that holds `path` survive a power cut.
     virtual Result<void> sync_directory_of(const std::string& path) = 0;
-    /// The path from the root on, so that a later change of the working directory does not matter.
+    /// The path from the root on, so that a later change of the working directory does not matter; without symbolic links as far
+    /// as it leads to something, so that what is beside the file is beside it under all its names.
     virtual Result<std::string> absolute(const std::string& path) = 0;
     /// Creates the directory and its missing parents.
     virtual Result<void> create_directories(const std::string& path) = 0;
@@ -204,5 +218,8 @@ bool process_barrier_works() noexcept;
 /// of memory.
 void* allocate_pages(std::size_t size) noexcept;
 void release_pages(void* data, std::size_t size) noexcept;
+/// Gives the whole pages inside a part of such memory back to the system, where it takes them: that part is not used any more, but
+/// still to be released with the rest.
+void give_back_pages(void* data, std::size_t size) noexcept;
 
 }  // namespace emdb::detail
