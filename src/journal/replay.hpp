@@ -61,7 +61,7 @@ public:
             if (auto sensible = check(frame, offset); !sensible) return std::move(sensible).error();
             std::uint64_t next = offset + frame.size;
             summary_.ends_with_close_mark = false;
-            const FrameNonce nonce = nonce_of(frame);
+            const FrameNonce nonce = frame.nonce();
             PlainText text;
             if (auto opened = open(frame, offset, text); !opened) return std::move(opened).error();
             if (frame.kind() == FrameKind::session) {
@@ -124,14 +124,8 @@ private:
     Error forged(std::uint64_t offset) const { return forged_frame_error(path_, offset); }
 
     // Opens a frame of an encrypted file, whose checksum is right: what does not open was not damaged but forged.
-    Result<void> open([[maybe_unused]] FrameView& frame, [[maybe_unused]] std::uint64_t offset, [[maybe_unused]] PlainText& text) const {
-#if EMDB_ENCRYPT
-        if (sealer_ == nullptr || (frame.kind() == FrameKind::session && !frame.is_sealed())) return {};
-        const std::uint32_t session = nonce_of(frame).session;
-        if (!frame.is_sealed() || !sealer_->open(frame, offset, text)) return forged(offset);
-        if (session != sealer_->last_session() && !frame_is_mark(frame)) return forged(offset);  // once there, then cut off, and put back
-#endif
-        return {};
+    Result<void> open(FrameView& frame, std::uint64_t offset, PlainText& text) const {
+        return open_frame(frame, offset, coding(), text) == Seal::genuine ? Result<void>() : Result<void>(forged(offset));
     }
 
     Result<void> take_session([[maybe_unused]] const FrameView& frame, std::uint64_t offset) const {
@@ -169,7 +163,7 @@ private:
             }
             if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
             if (!frame_is_record(member.frame)) return damage(offset, "a batch holds what it must not.");
-            if (!follows(head, member.frame, members_.size())) return forged(offset);
+            if (!member_follows(head, member.frame, members_.size(), coding())) return forged(offset);
             members_.push_back(member);
             offset += member.frame.size;
         }
@@ -185,24 +179,6 @@ private:
             if (auto applied = sink.apply(member.offset, member.frame); !applied) return applied;
         }
         return {};
-    }
-
-    // Whether a sealed member is the one that was sealed with its batch's frame.
-    bool follows([[maybe_unused]] const FrameNonce& head, [[maybe_unused]] const FrameView& member,
-                 [[maybe_unused]] std::size_t position) const noexcept {
-#if EMDB_ENCRYPT
-        if (sealer_ == nullptr) return true;
-        if (!member.is_sealed()) return false;
-        const FrameNonce nonce = nonce_of(member);
-        return nonce.session == head.session && nonce.counter == head.counter + 1 + static_cast<std::uint32_t>(position);
-#else
-        return true;
-#endif
-    }
-
-    // Before the frame is opened.
-    static FrameNonce nonce_of(const FrameView& frame) noexcept {
-        return frame.is_sealed() ? load_nonce(frame.key.data() - frame_nonce_size) : FrameNonce();
     }
 
     struct Member {

@@ -101,31 +101,28 @@ public:
     /// Takes over a session whose frame is in the journal. False: the frame is not one that was written so, or it does not follow the
     /// last one.
     bool add_session(Bytes value) {
-        if (value.size() != session_value_size) return false;
-        const std::span<const std::byte> bytes(value.data(), value.size());
-        const auto mac = session_mac(bytes.first(36));
-        if (!equal_in_constant_time(mac.data(), value.data() + 36, mac.size())) return false;
-        const auto number = load_le<std::uint32_t>(value.data());
         SessionRandom random;
-        std::memcpy(random.data(), value.data() + 4, random.size());
-        return number == last_session() + 1 && add_session(random);
+        return session_number(value, random) == last_session() + 1 && add_session(random);
+    }
+
+    /// The same where frames may have been lost, and sessions with them.
+    bool add_session_behind_damage(Bytes value) {
+        SessionRandom random;
+        const std::uint32_t number = session_number(value, random);
+        return number > last_session() && add_session(number, random);
     }
 
     /// The same from a checkpoint, which vouches for it.
-    bool add_session(const SessionRandom& random) {
-        const std::uint32_t number = last_session() + 1;
-        if (number / chunk_size >= chunks_.size()) return false;
-        auto& link = chunks_[number / chunk_size];
-        Chunk* chunk = link.load(std::memory_order_relaxed);
-        if (chunk == nullptr) {
-            chunk = new Chunk;
-            link.store(chunk, std::memory_order_release);
-        }
-        (*chunk)[number % chunk_size].random = random;
-        last_.store(number, std::memory_order_release);
-        return true;
-    }
+    bool add_session(const SessionRandom& random) { return add_session(last_session() + 1, random); }
+
     const SessionRandom& session_random(std::uint32_t number) const noexcept { return session(number).random; }
+
+    /// Whether what was sealed in the session can be opened.
+    bool knows_session(std::uint32_t number) const noexcept {
+        if (number == 0 || number > last_session()) return false;
+        const Chunk* const chunk = chunks_[number / chunk_size].load(std::memory_order_acquire);
+        return chunk != nullptr && (*chunk)[number % chunk_size].known;
+    }
 
     /// From now on frames are sealed in the newest session. False: out of memory.
     bool begin_sealing() {
@@ -162,7 +159,7 @@ public:
         const auto head_size = static_cast<std::size_t>(body - frame.start);
         const auto sealed_size = static_cast<std::size_t>(frame.size) - head_size;
         const FrameNonce nonce = load_nonce(body - frame_nonce_size);
-        if (nonce.session == 0 || nonce.session > last_session()) return false;
+        if (!knows_session(nonce.session)) return false;
         const Aead* const opener = aead(nonce.session);
         std::byte* const plain = text.make(sealed_size - Aead::tag_size);
         if (opener == nullptr || plain == nullptr) return false;
@@ -188,6 +185,7 @@ private:
 
     struct Session {
         SessionRandom random{};
+        bool known = false;  ///< false: its frame was lost
         std::atomic<Aead*> aead{nullptr};
         Session() = default;
         Session(const Session&) = delete;
@@ -235,6 +233,31 @@ private:
         hash.update(std::as_bytes(std::span(purpose.data(), purpose.size())));
         hash.update(context);
         hash.finish(into.data());
+    }
+
+    /// Of a session's frame; 0: it is not one that was written so.
+    std::uint32_t session_number(Bytes value, SessionRandom& random) const noexcept {
+        if (value.size() != session_value_size) return 0;
+        const std::span<const std::byte> bytes(value.data(), value.size());
+        const auto mac = session_mac(bytes.first(36));
+        if (!equal_in_constant_time(mac.data(), value.data() + 36, mac.size())) return 0;
+        std::memcpy(random.data(), value.data() + 4, random.size());
+        return load_le<std::uint32_t>(value.data());
+    }
+
+    bool add_session(std::uint32_t number, const SessionRandom& random) {
+        if (number / chunk_size >= chunks_.size()) return false;
+        auto& link = chunks_[number / chunk_size];
+        Chunk* chunk = link.load(std::memory_order_relaxed);
+        if (chunk == nullptr) {
+            chunk = new Chunk;
+            link.store(chunk, std::memory_order_release);
+        }
+        Session& added = (*chunk)[number % chunk_size];
+        added.random = random;
+        added.known = true;
+        last_.store(number, std::memory_order_release);
+        return true;
     }
 
     std::uint64_t next_counter() const noexcept { return next_nonce_.load(std::memory_order_relaxed) & 0xFFFFFFFF; }
