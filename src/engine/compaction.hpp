@@ -166,6 +166,7 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
         if (!in_memory_) {
             if (auto placed = put_in_place(temporary.name(), old->file()); !placed) return placed;
             temporary.keep();
+            rewrite.target().journal().log_to(options_.on_log);
             rewrite.target().generation().file().set_name(path_);
         }
         new_size = rewrite.target().journal().completed();
@@ -186,13 +187,13 @@ Result<void> Engine::put_in_place(const std::string& rewritten, File& current) {
         const auto status = files.status(absolute_path_);
         const bool nothing_happened = identity && status && status->kind == FileKind::regular && status->identity == *identity;
         if (nothing_happened) return renamed;
-        journal().poison();
+        journal().poison(renamed.error().message());
         return Error(ErrorCode::io, renamed.error().message() + " Nothing more is written to '" + path_ + "' until it is reopened; "
                      "all that was written is there.")
             .with_os_error(renamed.error().os_error());
     }
     if (auto synced = files.sync_directory_of(absolute_path_); !synced) {
-        journal().poison();
+        journal().poison(synced.error().message());
         return Error(ErrorCode::io, synced.error().message() + " Whether '" + path_ + "' is compacted or as it was will be known after "
                      "a power cut only; all that was written is there either way. Nothing more is written to it until it is "
                      "reopened.")
