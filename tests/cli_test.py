@@ -32,7 +32,7 @@ def find_program(folder):
         return built
     program = pathlib.Path(folder) / "emdb"
     compiler = os.environ.get("CXX", "g++").split()
-    subprocess.run([*compiler, "-std=c++20", "-O1", f"-I{ROOT}", *SOURCES.glob("*.cpp"), "-pthread", "-o", program], check=True)
+    subprocess.run([*compiler, "-std=c++20", "-O1", "-DEMDB_ENCRYPT=1", f"-I{ROOT}", *SOURCES.glob("*.cpp"), "-pthread", "-o", program], check=True)
     return program
 
 
