@@ -36,7 +36,7 @@ constexpr const char* statuses =
     "  1  not there: the key, the namespace, the holder of the lock\n"
     "  2  wrong usage\n"
     "  3  the input of an import is malformed; the message has the line\n"
-    "  4  the database is damaged, or the file is none\n"
+    "  4  the database is damaged or was tampered with, or the file is none\n"
     "  5  somebody else has the database open\n"
     "  6  anything else: no such file, no permission, full disk, ...\n"
     "  7  the database needs a key or passphrase, another one, or none\n"
