@@ -6,7 +6,7 @@ $(if $(CXX),,$(error there is no C++ compiler here: install one (on Debian: apt-
 endif
 PYTHON ?= python3
 STD ?= c++20
-CXXFLAGS ?= -O1 -g
+CXXFLAGS ?= -O1
 DIR ?= .
 
 FLAGS = -std=$(STD) -I. -Itests $(CPPFLAGS) $(CXXFLAGS) -Wall -Wextra -pthread
@@ -79,13 +79,19 @@ $(BUILD)/tests/flags: FORCE
 	@echo '$(CXX) $(FLAGS)' | cmp -s - $@ || echo '$(CXX) $(FLAGS)' > $@
 
 $(BUILD)/tests/%.o: tests/%.cpp $(BUILD)/tests/flags | deps emdb.hpp
-	$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
+	$(CXX) $(FLAGS) $(DEFINES) -MMD -MP -c $< -o $@
 
 $(BUILD)/tests/black_box: $(BLACK_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o) $(BUILD)/tests/implementation.o $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
 
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(BUILD)/tests/main.o
-	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
+	$(CXX) $(FLAGS) $^ $(LDFLAGS) $(LIBRARIES) -o $@
+
+# OpenSSL is what the ciphers are compared with, where this compiler finds it.
+OPENSSL = $(shell echo 'int main() { EVP_CIPHER_CTX_free(EVP_CIPHER_CTX_new()); }' | \
+    $(CXX) $(FLAGS) -include openssl/evp.h -x c++ - $(LDFLAGS) -lcrypto -o /dev/null 2>/dev/null && echo yes)
+$(BUILD)/tests/aead_test.o: DEFINES = $(if $(OPENSSL),-DTEST_WITH_OPENSSL=1)
+$(BUILD)/tests/aead_test: LIBRARIES = $(if $(OPENSSL),-lcrypto)
 
 # The command line for tests/cli_test.py. It has other features than the other tests, and so its own implementation.
 CLI := $(basename $(notdir $(wildcard examples/cli/*.cpp)))
@@ -115,11 +121,11 @@ sanitize: export UBSAN_OPTIONS = print_stacktrace=1
 sanitize: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0
 sanitize: deps
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/address \
-	    CXXFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' || failed=--failed=build; \
+	    CXXFLAGS='-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' || failed=--failed=build; \
 	$(PYTHON) tests/run.py --title 'address and undefined behaviour' --timeout 1200 $$failed \
 	    $(TEST_PROGRAMS:$(BUILD)/%=build/address/%)
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/thread TESTS='$(THREAD_TESTS)' \
-	    CXXFLAGS='-O1 -g -fsanitize=thread' || failed=--failed=build; \
+	    CXXFLAGS='-O1 -g1 -fsanitize=thread' || failed=--failed=build; \
 	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title threads --timeout 1200 $$failed \
 	    $$($(MAKE) --no-print-directory -s BUILD=build/thread TESTS='$(THREAD_TESTS)' list-test-programs)
 

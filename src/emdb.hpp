@@ -70,6 +70,7 @@
 #include "crypto/chacha20.hpp"
 #include "crypto/chacha20_x86.hpp"
 #include "crypto/poly1305.hpp"
+#include "crypto/poly1305_x86.hpp"
 #include "crypto/chacha20_poly1305.hpp"
 #include "crypto/aead.hpp"
 #include "crypto/argon2_fill.hpp"

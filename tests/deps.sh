@@ -1,13 +1,18 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, clang, clang-format.
+# Quick and silent when nothing is missing. Names: doctest, clang, clang-format, openssl, libsodium.
 set -u
+
+has_header() {
+    printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$1" |
+        ${CXX:-c++} ${CPPFLAGS:-} -x c++ -fsyntax-only - 2>/dev/null
+}
 
 present() {
     case $1 in
-    doctest)
-        printf '#if !__has_include(<doctest/doctest.h>)\n#error missing\n#endif\n' |
-            ${CXX:-c++} ${CPPFLAGS:-} -x c++ -fsyntax-only - 2>/dev/null ;;
+    doctest) has_header doctest/doctest.h ;;
+    openssl) has_header openssl/evp.h ;;
+    libsodium) has_header sodium.h ;;
     clang) command -v clang++ >/dev/null ;;
     clang-format) command -v clang-format >/dev/null ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
@@ -17,6 +22,8 @@ present() {
 package_of() {
     case $1 in
     doctest) echo doctest-dev ;;
+    openssl) echo libssl-dev ;;
+    libsodium) echo libsodium-dev ;;
     *) echo "$1" ;;
     esac
 }

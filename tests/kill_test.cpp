@@ -1,5 +1,5 @@
-// Real kills: a child process with several writing threads dies by SIGKILL at a random moment, again and again on the same
-// database. Every write that returned is there afterwards, whole transactions only, though the writes of other threads were
+// Real kills: a child process with several writing threads, sometimes with a compacting one, dies by SIGKILL at a random
+// moment, again and again on the same database. Every write that returned is there afterwards, whole transactions only, though the writes of other threads were
 // cut off half-way beside it.
 //
 // EMDB_KILLS=n   how many kills (200)
@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <new>
 #include <optional>
@@ -49,6 +50,7 @@ constexpr std::uint64_t rounds_on_one_database = 20;  // it grows with every rou
 struct Progress {
     std::array<std::atomic<std::uint64_t>, threads> returned{};  // the last operation of each thread that returned
     std::atomic<bool> open{false};
+    std::atomic<std::uint64_t> compactions{0};
     char failure[400]{};
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
@@ -138,8 +140,8 @@ emdb::Result<void> carry_out(emdb::Emdb& db, const emdb::Namespace& mirror, cons
 }
 
 /// Writes until it is killed. Never returns, and leaves the parent's objects alone.
-[[noreturn]] void child(const std::string& path, emdb::AppendMode mode, const std::array<std::uint64_t, threads>& first,
-                        Progress& progress) {
+[[noreturn]] void child(const std::string& path, emdb::AppendMode mode, bool compacts,
+                        const std::array<std::uint64_t, threads>& first, Progress& progress) {
     auto opened = emdb::Emdb::builder().path(path).append_mode(mode).build();
     if (!opened) give_up(progress, opened.error());
     emdb::Emdb db = std::move(opened).value();
@@ -158,6 +160,10 @@ emdb::Result<void> carry_out(emdb::Emdb& db, const emdb::Namespace& mirror, cons
             }
         });
     }
+    while (compacts) {
+        if (auto compacted = db.compact(); !compacted) give_up(progress, compacted.error());
+        ++progress.compactions;
+    }
     for (;;) pause();
 }
 
@@ -167,15 +173,21 @@ std::uint64_t total(const Progress& progress) {
     return sum;
 }
 
-/// Kills the child after it has returned so many writes more, or so soon after its start. False: it ended by itself, or got
-/// stuck.
-bool kill_child(pid_t pid, const Progress& progress, std::uint64_t writes, std::chrono::microseconds delay) {
+/// Kills the child after so many compactions and then so many returned writes more, or so soon after its start. False: it ended by
+/// itself, or got stuck.
+bool kill_child(pid_t pid, const Progress& progress, std::uint64_t compactions, std::uint64_t writes,
+                std::chrono::microseconds delay) {
     const auto start = std::chrono::steady_clock::now();
-    const std::uint64_t target = total(progress) + writes;
+    const std::uint64_t compactions_target = progress.compactions.load() + compactions;
+    std::uint64_t target = total(progress) + writes;
     bool stuck = false;
     for (;;) {
         const auto waited = std::chrono::steady_clock::now() - start;
-        if (writes == 0 ? waited >= delay : total(progress) >= target) break;
+        if (progress.compactions.load() < compactions_target) {
+            target = total(progress) + writes;
+        } else if (writes == 0 ? waited >= delay : total(progress) >= target) {
+            break;
+        }
         if (siginfo_t info{}; waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid) {
             break;
         }
@@ -248,17 +260,20 @@ TEST_CASE("kills: every write that returned survives SIGKILL, and transactions a
         INFO("EMDB_SEED=", seed, ", kill ", round + 1, ", appending by ", std::string(round % 2 == 0 ? "mapping" : "pwrite"));
         progress->open.store(false);
 
+        const bool compacts = round / 2 % 4 == 1;
         const std::array<std::uint64_t, threads> started_from = first;
         const pid_t pid = fork();
         REQUIRE(pid != -1);
-        if (pid == 0) child(path, mode, started_from, *progress);
+        if (pid == 0) child(path, mode, compacts, started_from, *progress);
         const std::uint64_t writes = random.one_in(8) ? 0 : 1 + random.below(3000);
-        const bool killed = kill_child(pid, *progress, writes, std::chrono::microseconds(random.below(20'000)));
+        const std::uint64_t compactions = compacts ? random.below(3) : 0;
+        const bool killed = kill_child(pid, *progress, compactions, writes, std::chrono::microseconds(random.below(20'000)));
         REQUIRE_MESSAGE(killed, std::string(progress->failure));
         before_open += !progress->open.load();
 
         auto opened = emdb::Emdb::builder().path(path).build();
         REQUIRE_MESSAGE(opened.has_value(), opened.error().message());
+        REQUIRE_FALSE(std::filesystem::exists(path + ".compact"));
         const std::array<Records, threads> found = read_records(*opened);
         for (std::uint64_t thread = 0; thread < threads; ++thread) {
             const std::uint64_t returned = progress->returned[thread].load();
@@ -277,7 +292,7 @@ TEST_CASE("kills: every write that returned survives SIGKILL, and transactions a
         if (random.coin()) opened->close().value();  // else the destructor does
     }
     MESSAGE(kills << " kills, " << before_open << " of them before the database was open; " << writes_survived
-                  << " writes returned and survived");
+                  << " writes returned and survived; " << progress->compactions.load() << " compactions");
 }
 
 }  // namespace emdb_test

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "support/model_session.hpp"
+#include "support/power_cuts.hpp"
 
 namespace emdb_test {
 
@@ -81,7 +82,7 @@ private:
             ++totals_.cuts_while_opening;
             return;
         }
-        if (disk_->power_is_on()) work(std::move(opened).value());
+        if (disk_->power_is_on() && check_backup(*disk_, settings_, backup_)) work(std::move(opened).value());
         disk_->cut_power();
     }
 
@@ -89,7 +90,7 @@ private:
         if (!take_stock(db)) return;
         std::uint64_t calls = random_.below(random_.coin() ? 60 : 8);
         for (;;) {
-            std::optional<Session> session(std::in_place, *disk_, std::move(db), model_, settings_, random_);
+            std::optional<Session> session(std::in_place, *disk_, std::move(db), model_, settings_, random_, &backup_);
             if (random_.one_in(4)) disk_->kill_process_at(disk_->operation_count() + 1 + random_.below(40));
             for (; calls > 0 && disk_->process_is_alive(); --calls) {
                 ++totals_.calls;
@@ -117,7 +118,7 @@ private:
             auto reopened = open_database(*disk_, settings_);
             if (!disk_->power_is_on()) return;
             db = expect(std::move(reopened), "reopening after a close or kill");
-            if (!take_stock(db, returned)) return;
+            if (!take_stock(db, returned) || !check_backup(*disk_, settings_, backup_)) return;
         }
     }
 
@@ -153,6 +154,8 @@ private:
                 emdb::Emdb db = expect(open_database(*disk_, settings_), "opening outcome " + std::to_string(i));
                 const Contents found = read_contents(db);
                 check(model_.allows(found), "outcome " + std::to_string(i) + " is no prefix:\n" + model_.explain(found));
+                BackupModel backup = backup_;
+                check_backup(*disk_, settings_, backup);
                 ++totals_.outcomes_enumerated;
             }
         }
@@ -166,6 +169,7 @@ private:
         choose_settings();
         emdb::Emdb db = expect(open_database(*disk_, settings_), "the last open");
         check(take_stock(db), "the power stays on");
+        check_backup(*disk_, settings_, backup_);
         Session session(*disk_, std::move(db), model_, settings_, random_);
         for (int i = 0; i < 5; ++i) check(session.step(), "the last session");
         check(session.close(), "the last close");
@@ -210,6 +214,7 @@ private:
     DatabaseSettings settings_;
     std::string description_;
     JournalModel model_;
+    BackupModel backup_;
     std::uint64_t machines_ = 0;
     std::unique_ptr<SimulatedDisk> disk_;
 };
@@ -242,68 +247,6 @@ bool run_story(std::uint64_t seed, std::uint64_t cuts, Story::Totals& totals) {
         return false;
     }
 }
-
-DiskSettings quiet(std::uint64_t seed, bool keeps_allocation) {
-    DiskSettings settings;
-    settings.seed = seed;
-    settings.write_back_one_in = 0;
-    settings.keeps_allocation = keeps_allocation;
-    return settings;
-}
-
-/// Calls f(image) for every disk that a cut may have left, or for some if there are too many to try.
-template <class F>
-void for_each_outcome(const CrashedDisk& crashed, std::uint64_t count_max, SeededRandom& random, F&& f) {
-    if (crashed.outcome_count() <= count_max) {
-        for (std::uint64_t i = 0; i < crashed.outcome_count(); ++i) f(crashed.outcome(i));
-        return;
-    }
-    f(crashed.nothing_survived());
-    f(crashed.everything_survived());
-    for (std::uint64_t i = 0; i < count_max / 8; ++i) f(crashed.random_outcome(random));
-}
-
-/// Runs run(disk, model, operation) with the power going at that operation, counted from where the run starts to count: the
-/// first, the second, and so on until run returns true for having got through. After each cut every outcome must open, hold
-/// contents that the model allows, and take new writes. Returns how many operations there were.
-template <class Run>
-std::uint64_t cut_everywhere(bool keeps_allocation, std::uint64_t outcomes_max, Run&& run) {
-    SeededRandom random(7);
-    for (std::uint64_t operation = 1;; ++operation) {
-        SimulatedDisk disk(quiet(operation, keeps_allocation));
-        JournalModel model;
-        const bool got_through = run(disk, model, operation);
-        disk.cut_power();
-        INFO("cut at operation ", operation, " of the run:\n", disk.trace());
-        CHECK(disk.violations().empty());
-        for_each_outcome(disk.crashed(), outcomes_max, random, [&](const DiskImage& image) {
-            SimulatedDisk rebooted(image, quiet(operation, keeps_allocation));
-            auto opened = open_database(rebooted);
-            REQUIRE_MESSAGE(opened.has_value(), opened.error().message());
-            const Contents found = read_contents(*opened);
-            REQUIRE_MESSAGE(model.allows(found), model.explain(found));
-            CHECK(opened->insert("after", "wards"));
-            CHECK(opened->flush());
-        });
-        if (got_through) return operation;
-    }
-}
-
-std::string text(std::size_t size, char fill) { return std::string(size, fill); }
-
-Step put(const std::string& key, const std::string& value) { return Step{{{Step::Kind::put, "", key, value}}}; }
-
-/// Every disk and append mode that a database may meet.
-struct Backend {
-    std::string name;
-    bool keeps_allocation;
-    emdb::AppendMode mode;
-
-    DatabaseSettings settings(emdb::FlushPolicy policy = emdb::FlushPolicy::on_each_flush()) const { return {policy, mode, false, false}; }
-};
-const std::vector<Backend> backends{{"mapped", true, emdb::AppendMode::mapped},
-                                    {"pwrite, allocated", true, emdb::AppendMode::pwrite},
-                                    {"pwrite, copy on write", false, emdb::AppendMode::automatic}};
 
 /// A database with two flushed records and one that was written but not flushed, after a power cut that lost nothing. The
 /// second flush made the sync mark of the first durable.

@@ -67,13 +67,17 @@ public:
     Result<void> flush();
     /// Rewrites the file without what is dead: replaced and removed records, expired ones, frames of removals. Reads and writes go
     /// on; writers wait for the last step only (a few milliseconds), readers never. Records come to lie in key order where range
-    /// scans are enabled. Needs free space for the result, and memory for a second index. The old file's space is returned when the
-    /// last ValueRef and iterator into it has gone. After a crash the file is the old or the new one. Errors: `io` (a full disk) and
-    /// `corrupted` (a live record is damaged) change nothing; `poisoned`; `stopped`. Cost: one read and one write of what lives.
+    /// scans are enabled. Needs free space for the result, and memory for a second index. The new file takes the old one's place, owner
+    /// and mode (a hard link goes on naming the old one); that one's space is returned when the last ValueRef and iterator into it has
+    /// gone. After a crash the file is the old or the new one. Errors: `io` (a full disk) and `corrupted` (a live record is damaged)
+    /// change nothing, but an `io` error of the last step, the renaming, poisons; `poisoned`; `stopped`. Cost: one read and one write
+    /// of what lives.
     Result<void> compact();
     /// Writes a copy as of one moment to `target`, without what is dead, as a database of its own. Reads and writes go on. `target`
     /// is absent, an empty file or an emdb database that nobody has open, which is replaced atomically; anything else, and the
-    /// database itself, is `invalid_argument`. After an error or a crash `target` is as it was. Works on poisoned databases, too.
+    /// database itself, is `invalid_argument`. After an error or a crash `target` is as it was or, if that came at the
+    /// very end, complete. It gets the owner and mode of the file that it replaces, else of the database. Works on poisoned
+    /// databases, too. Cost: as compact().
     Result<void> backup_to(Path target) const;
 
     /// Flushes, gives preallocated space back and releases the lock, for all copies of the handle; later calls answer

@@ -38,8 +38,9 @@ struct GhashWideProducts {
         return GhashProducts{lanes_added(low), lanes_added(middle), lanes_added(high)}.reduced();
     }
     EMDB_VAES_INLINE static __m128i lanes_added(__m512i lanes) noexcept {
-        // (A mask without effect: the plain intrinsic makes GCC 12 warn of its own headers.)
-        const __m256i halves = _mm256_xor_si256(_mm512_castsi512_si256(lanes), _mm512_maskz_extracti64x4_epi64(0xF, lanes, 1));
+        // (Masks without effect: the plain intrinsics make GCC 12 warn of its own headers.)
+        const __m256i halves =
+            _mm256_xor_si256(_mm512_maskz_extracti64x4_epi64(0xF, lanes, 0), _mm512_maskz_extracti64x4_epi64(0xF, lanes, 1));
         return _mm_xor_si128(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
     }
 };
@@ -57,10 +58,10 @@ public:
         reversal_ = _mm512_maskz_broadcast_i32x4(0xFFFF, _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
         const __m512i nonces = _mm512_shuffle_epi8(_mm512_maskz_broadcast_i32x4(0xFFFF, first), reversal_);
         counters_ = _mm512_add_epi32(nonces, _mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1));
-        mask_ = _mm_xor_si128(first, _mm512_castsi512_si128(round_keys_[0]));
+        mask_ = _mm_xor_si128(first, load_128(key.round_keys[0]));
         EMDB_UNROLL
-        for (std::size_t i = 1; i < aes256_rounds; ++i) mask_ = _mm_aesenc_si128(mask_, _mm512_castsi512_si128(round_keys_[i]));
-        mask_ = _mm_aesenclast_si128(mask_, _mm512_castsi512_si128(round_keys_[aes256_rounds]));
+        for (std::size_t i = 1; i < aes256_rounds; ++i) mask_ = _mm_aesenc_si128(mask_, load_128(key.round_keys[i]));
+        mask_ = _mm_aesenclast_si128(mask_, load_128(key.round_keys[aes256_rounds]));
     }
 
     EMDB_VAES_INLINE __m128i seal() noexcept {

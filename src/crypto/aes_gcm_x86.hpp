@@ -87,8 +87,9 @@ private:
     }
 
     EMDB_AES_NI_INLINE void absorb(const std::byte* data, std::size_t size, const std::byte* powers) noexcept {
+        const bool whole = size >= 16;
         for (; size >= 16; data += 16, size -= 16, powers += 16) hash(load_128(data), powers);
-        if (size != 0) hash(load_partial(data, size), powers);
+        if (size != 0) hash(load_rest(data, size, whole), powers);
     }
 
     /// Goes through the text: encrypts or decrypts it, adds the result (or the input, if it only hashes) to the hash, or both.
@@ -120,13 +121,13 @@ private:
         if constexpr (crypts) encrypt_counters<4>(stream);
         for (std::size_t i = 0; left != 0; ++i, in += 16, out += 16, powers += 16) {
             const std::size_t now = std::min(left, aes_block_size);
-            __m128i block = now == aes_block_size ? load_128(in) : load_partial(in, now);
+            __m128i block = now == aes_block_size ? load_128(in) : load_rest(in, now, call_.size >= aes_block_size);
             if constexpr (crypts) {
                 block = _mm_xor_si128(block, stream[i]);
                 if (now == aes_block_size) {
                     store_128(out, block);
                 } else {
-                    block = store_partial(out, block, now);
+                    block = store_rest(out, block, now);
                 }
             }
             if constexpr (hashes) hash(block, powers);
@@ -190,19 +191,25 @@ private:
         return _mm_xor_si128(mask, reversed_128(products_.reduced()));
     }
 
-    EMDB_AES_NI_INLINE static __m128i load_partial(const std::byte* from, std::size_t size) noexcept {
+    /// The last `size` bytes, fewer than a block, filled up with zeros. `behind_others`: a whole block can be read that ends with them.
+    EMDB_AES_NI_INLINE static __m128i load_rest(const std::byte* from, std::size_t size, bool behind_others) noexcept {
+        if (behind_others) {
+            const __m128i move = _mm_add_epi8(numbers(), _mm_set1_epi8(static_cast<char>(aes_block_size - size)));
+            const __m128i past_end = _mm_cmpgt_epi8(move, _mm_set1_epi8(15));  // to all ones, which select a zero
+            return _mm_shuffle_epi8(load_128(from + size - aes_block_size), _mm_or_si128(move, past_end));
+        }
         std::byte block[aes_block_size] = {};
         std::memcpy(block, from, size);
         return load_128(block);
     }
     /// Returns the bytes stored, filled up with zeros.
-    EMDB_AES_NI_INLINE static __m128i store_partial(std::byte* to, __m128i value, std::size_t size) noexcept {
+    EMDB_AES_NI_INLINE static __m128i store_rest(std::byte* to, __m128i value, std::size_t size) noexcept {
         std::byte block[aes_block_size];
         store_128(block, value);
         std::memcpy(to, block, size);
-        std::memset(block + size, 0, sizeof block - size);
-        return load_128(block);
+        return _mm_and_si128(value, _mm_cmpgt_epi8(_mm_set1_epi8(static_cast<char>(size)), numbers()));
     }
+    EMDB_AES_NI_INLINE static __m128i numbers() noexcept { return _mm_set_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
 
     const AesGcmKey& key_;
     const AeadCall& call_;

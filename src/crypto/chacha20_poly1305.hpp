@@ -12,6 +12,8 @@
 #include "crypto/chacha20.hpp"
 #include "crypto/chacha20_x86.hpp"
 #include "crypto/poly1305.hpp"
+#include "crypto/poly1305_x86.hpp"
+#include "crypto/targets.hpp"
 #include "crypto/wipe.hpp"
 
 namespace emdb::detail {
@@ -26,6 +28,14 @@ inline ChaCha20Path best_chacha20_path(CpuFeatures features) noexcept {
     if (features.has(CpuFeatures::avx2)) return ChaCha20Path::avx2;
 #endif
     return EMDB_CHACHA20_ROWS ? ChaCha20Path::rows : ChaCha20Path::portable;
+}
+
+inline Poly1305Eights poly1305_eights(ChaCha20Path path) noexcept {
+#if EMDB_CRYPTO_X86
+    if (path == ChaCha20Path::avx512) return poly1305_avx512;
+#endif
+    (void)path;
+    return nullptr;
 }
 
 /// The key stream of one message. It is made in a buffer, as much at a time as the message needs, up to 16 blocks.
@@ -58,13 +68,11 @@ public:
 
 private:
     static void xor_bytes(const std::byte* in, const std::byte* stream, std::size_t size, std::byte* out) noexcept {
-        for (; size >= 32; size -= 32, in += 32, stream += 32, out += 32) {
-            std::uint64_t a[4];
-            std::uint64_t b[4];
-            std::memcpy(a, in, sizeof a);
-            std::memcpy(b, stream, sizeof b);
-            for (std::size_t i = 0; i < 4; ++i) a[i] ^= b[i];
-            std::memcpy(out, a, sizeof a);
+        for (; size >= 64; size -= 64, in += 64, stream += 64, out += 64) {
+            EMDB_UNROLL
+            for (std::size_t i = 0; i < 64; i += 8) {
+                store_le(out + i, load_le<std::uint64_t>(in + i) ^ load_le<std::uint64_t>(stream + i));
+            }
         }
         for (; size >= 8; size -= 8, in += 8, stream += 8, out += 8) {
             store_le(out, load_le<std::uint64_t>(in) ^ load_le<std::uint64_t>(stream));
@@ -125,7 +133,7 @@ inline void chacha20_poly1305_tag(Poly1305& authenticator, const AeadCall& call,
 
 inline void chacha20_poly1305_seal(ChaCha20Path path, const std::byte* key, const AeadCall& call, std::byte* tag) noexcept {
     ChaCha20Stream stream(path, key, call);
-    Poly1305 authenticator(stream.block_0());
+    Poly1305 authenticator(stream.block_0(), poly1305_eights(path));
     stream.apply(call.in, call.size, call.out);
     chacha20_poly1305_tag(authenticator, call, call.out, tag);
 }
@@ -133,7 +141,7 @@ inline void chacha20_poly1305_seal(ChaCha20Path path, const std::byte* key, cons
 /// Nothing is decrypted before the tag is known to be right.
 inline bool chacha20_poly1305_open(ChaCha20Path path, const std::byte* key, const AeadCall& call, const std::byte* tag) noexcept {
     ChaCha20Stream stream(path, key, call);
-    Poly1305 authenticator(stream.block_0());
+    Poly1305 authenticator(stream.block_0(), poly1305_eights(path));
     std::byte expected[aead_tag_size];
     const WipedAtExit wiped(expected);
     chacha20_poly1305_tag(authenticator, call, call.in, expected);

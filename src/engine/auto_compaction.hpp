@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -43,7 +44,13 @@ public:
 
     /// By any writer, with no lock held; `end` is the journal's.
     void note_write(std::uint64_t end) noexcept {
-        if (end >= next_look_.load(std::memory_order_relaxed)) [[unlikely]] look(end);
+        if (end >= next_look_.load(std::memory_order_relaxed)) [[unlikely]] look();
+    }
+
+    /// The database has another file: marks in the old one say nothing about it.
+    void start_over() noexcept {
+        const std::lock_guard lock(mutex_);
+        next_look_.store(0, std::memory_order_relaxed);
     }
 
     /// Returns when the thread has ended; a compaction under way gives up because the engine is closing.
@@ -61,14 +68,14 @@ private:
     static constexpr std::uint64_t look_step_min = std::uint64_t{64} << 10;
 
     // The next look comes when there can be enough more that is dead.
-    void look(std::uint64_t end) noexcept {
-        const std::uint64_t dead = engine_.dead_bytes();
-        const bool due = is_due(dead, end);
-        const std::uint64_t missing = dead < limits_.min_dead_bytes ? limits_.min_dead_bytes - dead : limits_.min_dead_bytes / 8;
-        next_look_.store(end + (std::max)(missing / 2, look_step_min), std::memory_order_relaxed);
-        if (!due) return;
+    void look() noexcept {
         {
             const std::lock_guard lock(mutex_);
+            const std::uint64_t end = engine_.reference()->journal().completed();
+            const std::uint64_t dead = engine_.dead_bytes();
+            const std::uint64_t missing = dead < limits_.min_dead_bytes ? limits_.min_dead_bytes - dead : limits_.min_dead_bytes / 8;
+            next_look_.store(end + (std::max)(missing / 2, look_step_min), std::memory_order_relaxed);
+            if (!is_due(dead, end)) return;
             due_ = true;
         }
         wake_.notify_one();
@@ -89,16 +96,27 @@ private:
             }
             const std::uint64_t end = engine_.reference()->journal().completed();
             if (!is_due(engine_.dead_bytes(), end)) continue;
-            const auto compacted = engine_.compact();
+            const auto compacted = compact();
+            if (compacted || compacted.error() == ErrorCode::stopped) continue;
+            engine_.log(LogLevel::warning, "'" + engine_.path_ + "' could not be compacted: " + compacted.error().message());
+            // What stood in its way (a full disk, damage) will not be gone at once.
+            const std::lock_guard lock(mutex_);
             const std::uint64_t now = engine_.reference()->journal().completed();
-            if (compacted) {
-                next_look_.store(now + look_step_min, std::memory_order_relaxed);
-            } else if (compacted.error() != ErrorCode::stopped) {
-                // What stood in its way (a full disk, damage) will not be gone at once.
-                next_look_.store(now + (std::max)(limits_.min_dead_bytes, now / 8), std::memory_order_relaxed);
-                engine_.log(LogLevel::warning, "'" + engine_.path_ + "' could not be compacted: " + compacted.error().message());
-            }
+            next_look_.store(now + (std::max)(limits_.min_dead_bytes, now / 8), std::memory_order_relaxed);
+            due_ = false;
         }
+    }
+
+    Result<void> compact() {
+#if EMDB_EXCEPTIONS
+        try {
+            return engine_.compact();
+        } catch (const std::bad_alloc&) {
+            return Error(ErrorCode::io, "Out of memory.");
+        }
+#else
+        return engine_.compact();
+#endif
     }
 
     Engine& engine_;
@@ -128,6 +146,10 @@ void Engine::stop_auto_compaction() {
 
 // In a forked child, where the thread is not: what waits for it must not run.
 void Engine::forget_auto_compaction() { (void)new std::shared_ptr<AutoCompaction>(std::move(auto_compaction_)); }
+
+void Engine::note_compaction() noexcept {
+    if (auto_compaction_ != nullptr) auto_compaction_->start_over();
+}
 
 void Engine::note_write() noexcept {
     if (auto_compaction_ == nullptr) [[likely]] return;

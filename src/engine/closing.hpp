@@ -53,10 +53,13 @@ Engine::~Engine() {
         forget_auto_compaction();
         return;
     }
-    if (state_.load(std::memory_order_relaxed) != State::open) return;
-    if (auto closed = close(); !closed) {
-        log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
+    if (state_.load(std::memory_order_relaxed) == State::open) {
+        if (auto closed = close(); !closed) {
+            log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
+        }
     }
+    // A generation that still waits for a reader keeps indexes, and those keep the pins: nobody would free any of them.
+    pins_->reclaim_all();
 }
 
 /// What of a file no live record needs.

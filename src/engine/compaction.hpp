@@ -6,7 +6,10 @@
 //     everything, because it was synced first. Nothing is written to either in between.
 //   - An error before the rename: the old file goes on as if nothing had been, and the temporary file is removed.
 //   - An error of the rename that may have taken effect, or of the directory's sync: nobody knows which file a power cut would
-//     leave. Both say the same now, so nothing more may be written: the journal is poisoned.
+//     leave. Both say the same now, so nothing more may be written: the journal is poisoned. Reading goes on in the file that has
+//     the name, whose lock keeps others out.
+//   - Flushes need not wait for the rename: until the stripes are released there is nothing to flush that is not synced in the new
+//     file, and who holds the old one syncs that.
 //   - The new file is locked before it gets its name, so that nobody else can open it in between.
 
 #include <chrono>
@@ -114,11 +117,11 @@ Result<OpenedFile> EngineOpening::make_rewritten(const OpenedFile& fresh) const 
         copy.data_key = fresh.data_key;
 #endif
         auto made = make_temporary(std::move(copy));
+        if (!made && made.error() == ErrorCode::already_locked) break;
         if (!made) return std::move(made).error();
         if (*made) return std::move(**made);
     }
-    return Error(ErrorCode::already_locked, "'" + temporary_name() + "' is being created or removed by somebody else all the time. "
-                 "Try again later.");
+    return Error(ErrorCode::already_locked, "'" + temporary_name() + "' is in use by somebody else. Try again later.");
 }
 
 Result<void> Engine::compact() {
@@ -128,50 +131,55 @@ Result<void> Engine::compact() {
 // prepare(fresh) may give the new file another key.
 Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare) {
     if (auto allowed = refuse_write(); !allowed) return allowed;
-    const std::lock_guard maintenance(maintenance_);
     const auto begun = std::chrono::steady_clock::now();
-    {
-        const auto lock = lock_all(nullptr);
-        if (!lock) return lock.error();
-    }
-    const EngineOpening naming{environment_, options_, path_, absolute_path_, ".compact"};
-    TemporaryFile temporary(environment_.files(), naming.temporary_name());
-    const GenerationRef old = reference();
-    const std::uint64_t old_size = old->journal().completed();
+    std::uint64_t old_size = 0;
     std::uint64_t new_size = 0;
-    Rewrite rewrite(*this, Rewrite::Index::built);
-    auto copied = rewrite.run([&](OpenedFile fresh) -> Result<OpenedFile> {
-        if (auto prepared = prepare(fresh); !prepared) return std::move(prepared).error();
-        if (in_memory_) {
-            auto file = make_memory_database(fresh.header);
-            if (!file) return std::move(file).error();
-            fresh.file = std::move(*file);
-            return fresh;
-        }
-        auto made = naming.make_rewritten(fresh);
-        if (!made) return made;
-        temporary.made();
-        if (auto kept = made->file->take_permissions_of(old->file()); !kept) return std::move(kept).error();
-        return made;
-    });
-    if (!copied) return copied;
-    rewrite.warm();
     {
+        const std::lock_guard maintenance(maintenance_);
+        {
+            const auto lock = lock_all(nullptr);
+            if (!lock) return lock.error();
+        }
+        const EngineOpening naming{environment_, options_, path_, absolute_path_, ".compact"};
+        TemporaryFile temporary(environment_.files(), naming.temporary_name());
+        const GenerationRef old = reference();
+        Rewrite rewrite(*this, Rewrite::Index::built);
+        auto copied = rewrite.run([&](OpenedFile fresh) -> Result<OpenedFile> {
+            if (auto prepared = prepare(fresh); !prepared) return std::move(prepared).error();
+            if (in_memory_) {
+                auto file = make_memory_database(fresh.header);
+                if (!file) return std::move(file).error();
+                fresh.file = std::move(*file);
+                return fresh;
+            }
+            auto made = naming.make_rewritten(fresh);
+            if (!made) return made;
+            temporary.made();
+            if (auto kept = made->file->take_permissions_of(old->file()); !kept) return std::move(kept).error();
+            return made;
+        });
+        if (!copied) return copied;
+        if (!in_memory_) {
+            // A directory that can't be synced is better found out while that is an ordinary error.
+            if (auto synced = environment_.files().sync_directory_of(absolute_path_); !synced) return synced;
+        }
+        rewrite.warm();
         const auto lock = lock_all(nullptr);
         if (!lock) return lock.error();
         if (auto finished = rewrite.finish(); !finished) return finished;
         if (auto flushed = rewrite.flush(); !flushed) return flushed;
         ChangeOver change_over(*this, rewrite.target());
         if (auto prepared = change_over.prepare(); !prepared) return prepared;
-        if (!in_memory_) {
-            if (auto placed = put_in_place(temporary.name(), old->file()); !placed) return placed;
-            temporary.keep();
-            rewrite.target().journal().log_to(options_.on_log);
-            rewrite.target().generation().file().set_name(path_);
-        }
+        old_size = old->journal().completed();
         new_size = rewrite.target().journal().completed();
-        change_over.apply();
+        rewrite.target().journal().log_to(options_.on_log);
+        if (in_memory_) {
+            change_over.apply();
+        } else if (auto placed = put_in_place(change_over, temporary, old->file(), rewrite.target().generation().file()); !placed) {
+            return placed;
+        }
     }
+    note_compaction();
     pins_->reclaim_all();
     const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
     log(LogLevel::info, "Compacted '" + path_ + "' from " + std::to_string(old_size) + " to " + std::to_string(new_size) +
@@ -179,27 +187,55 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
     return {};
 }
 
-// Gives the rewritten, synced file the database's name, for good. By the holder of all stripes.
-Result<void> Engine::put_in_place(const std::string& rewritten, File& current) {
+/// Poisons whatever journal is the current one, unless it is told that all is well.
+class Engine::PoisonUnlessSettled {
+public:
+    explicit PoisonUnlessSettled(Engine& engine) noexcept : engine_(engine) {}
+    PoisonUnlessSettled(const PoisonUnlessSettled&) = delete;
+    PoisonUnlessSettled& operator=(const PoisonUnlessSettled&) = delete;
+    ~PoisonUnlessSettled() {
+        if (!settled) engine_.journal().poison("Out of memory in the middle of a compaction.");
+    }
+    bool settled = false;
+
+private:
+    Engine& engine_;
+};
+
+// Gives the rewritten, synced file the database's name, for good. By the holder of all stripes. From the rename on, nothing may be
+// appended to a file that may not have the name after a power cut: so whatever goes wrong there, an exception included, poisons.
+Result<void> Engine::put_in_place(ChangeOver& change_over, TemporaryFile& temporary, File& current, File& rewritten) {
     FileSystem& files = environment_.files();
-    if (auto renamed = files.rename_replacing(rewritten, absolute_path_); !renamed) {
-        const auto identity = current.identity();
-        const auto status = files.status(absolute_path_);
-        const bool nothing_happened = identity && status && status->kind == FileKind::regular && status->identity == *identity;
-        if (nothing_happened) return renamed;
-        journal().poison(renamed.error().message());
-        return Error(ErrorCode::io, renamed.error().message() + " Nothing more is written to '" + path_ + "' until it is reopened; "
-                     "all that was written is there.")
-            .with_os_error(renamed.error().os_error());
+    const EngineOpening naming{environment_, options_, path_, absolute_path_};
+    auto untouched = naming.is_current(current, absolute_path_);
+    if (!untouched) return std::move(untouched).error();
+    if (!*untouched) {
+        return Error(ErrorCode::io, "'" + path_ + "' is not the file any more that was opened: somebody has moved or replaced it. It "
+                     "was not compacted. Put the file back, or close the database.");
     }
-    if (auto synced = files.sync_directory_of(absolute_path_); !synced) {
-        journal().poison(synced.error().message());
-        return Error(ErrorCode::io, synced.error().message() + " Whether '" + path_ + "' is compacted or as it was will be known after "
-                     "a power cut only; all that was written is there either way. Nothing more is written to it until it is "
-                     "reopened.")
-            .with_os_error(synced.error().os_error());
+    rewritten.set_name(path_);
+    PoisonUnlessSettled guard(*this);
+    auto placed = files.rename_replacing(temporary.name(), absolute_path_);
+    if (!placed) {
+        // A system may say so of a rename that has happened (a network file system whose answer was lost).
+        const auto still_old = naming.is_current(current, absolute_path_);
+        guard.settled = still_old && *still_old;
+        if (guard.settled) return placed;
+        const auto is_new = naming.is_current(rewritten, absolute_path_);
+        if (!is_new || !*is_new) return unsettled(placed.error());
     }
-    return {};
+    change_over.apply();
+    temporary.keep();
+    if (placed) placed = files.sync_directory_of(absolute_path_);
+    guard.settled = placed.has_value();
+    return guard.settled ? Result<void>() : unsettled(placed.error());
+}
+
+Error Engine::unsettled(const Error& why) const {
+    journal().poison(why.message());
+    return Error(ErrorCode::io, why.message() + " Whether '" + path_ + "' is the compacted file or the one before will be known after "
+                 "a power cut only; all that was written is in both. Nothing more is written to it until it is reopened.")
+        .with_os_error(why.os_error());
 }
 
 }  // namespace emdb::detail

@@ -60,6 +60,8 @@ using MaybeValue = std::optional<std::string>;
 using MaybeView = std::optional<std::string_view>;
 
 class AutoCompaction;
+class ChangeOver;
+class TemporaryFile;
 struct OpenedFile;
 struct ReplaySummary;
 
@@ -350,11 +352,14 @@ private:
 
     // Compaction.
     static Result<std::unique_ptr<File>> make_memory_database(Header& header);
-    Result<void> put_in_place(const std::string& rewritten, File& current);
+    class PoisonUnlessSettled;
+    Result<void> put_in_place(ChangeOver& change_over, TemporaryFile& temporary, File& current, File& rewritten);
+    Error unsettled(const Error& why) const;
     Result<void> start_auto_compaction();
     void stop_auto_compaction();
     void forget_auto_compaction();
     void note_write() noexcept;
+    void note_compaction() noexcept;
     std::uint64_t dead_bytes() const noexcept;
 
     // Encryption. A session is begun by the holder of all stripes.

@@ -23,7 +23,9 @@ inline Result<std::optional<LockHolder>> find_lock_holder(Environment& environme
     auto locked = (*file)->is_locked_by_other();
     if (!locked) return std::move(locked).error();
     if (!*locked) return std::optional<LockHolder>();
-    return std::optional<LockHolder>(read_lock_file(files, path).value_or(LockHolder()));
+    auto real = files.absolute(path);
+    if (!real) return std::move(real).error();
+    return std::optional<LockHolder>(read_lock_file(files, *real).value_or(LockHolder()));
 }
 
 inline Result<void> break_lock(Environment& environment, const std::string& path) {
@@ -33,7 +35,9 @@ inline Result<void> break_lock(Environment& environment, const std::string& path
         return Error(ErrorCode::already_locked, "'" + path + "' is open in process " + std::to_string((*holder)->pid) +
                      ", which is alive, so its lock can't be broken. Close the database there or end that process.");
     }
-    return environment.files().remove(lock_file_path(path));
+    auto real = environment.files().absolute(path);
+    if (!real) return std::move(real).error();
+    return environment.files().remove(lock_file_path(*real));
 }
 
 }  // namespace emdb::detail

@@ -118,11 +118,15 @@ Result<bool> Engine::drop_namespace(std::string_view name) {
             if (found == namespaces_.end()) return false;
             keyspace = found->second;
         }
-        if (auto dropped = append_and_forget(*keyspace, FrameKind::namespace_drop); !dropped) return std::move(dropped).error();
-        const std::lock_guard registry_lock(registry_);
-        namespaces_.erase(keyspace->name);
+        // Remembered first, because that may fail: a compaction must not miss a keyspace that somebody may be looking into.
         std::erase_if(dropped_, [](const auto& dropped) { return dropped.expired(); });
         dropped_.push_back(keyspace);
+        if (auto dropped = append_and_forget(*keyspace, FrameKind::namespace_drop); !dropped) {
+            dropped_.pop_back();
+            return std::move(dropped).error();
+        }
+        const std::lock_guard registry_lock(registry_);
+        namespaces_.erase(keyspace->name);
     }
     if (auto settled = after_write(); !settled) return std::move(settled).error();
     return true;

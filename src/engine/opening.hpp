@@ -45,6 +45,7 @@ struct EngineOpening {
 
     Result<OpenedFile> open_or_create() const {
         for (int attempt = 0; attempt < 100; ++attempt) {
+            if (auto put_back = put_back_moved_aside(); !put_back) return std::move(put_back).error();
             auto status = files().status(name);
             if (!status) return std::move(status).error();
             auto opened = status->kind == FileKind::absent ? create_new() : open_existing();
@@ -103,6 +104,7 @@ struct EngineOpening {
         if (auto unlocked = unlock(opened); !unlocked) return std::move(unlocked).error();
         remove_leftover(name + ".tmp", **file);
         remove_leftover(name + ".compact", **file);
+        remove_moved_aside(**file);
         opened.file = std::move(*file);
         return std::optional<OpenedFile>(std::move(opened));
     }
@@ -225,6 +227,25 @@ struct EngineOpening {
             if (auto written = file.write_at(slot * header_slot_size, encode_header(header)); !written) return written;
         }
         return {};
+    }
+
+    /// A rename that was cut off has left nothing under the name: what had it comes back, for nothing was written to either file since.
+    Result<void> put_back_moved_aside() const {
+        const std::string aside = files().aside_name(name);
+        if (aside.empty()) return {};
+        const auto status = files().status(aside);
+        if (!status || status->kind != FileKind::regular) return {};
+        auto put_back = files().rename_if_absent(aside, name);
+        return put_back ? Result<void>() : std::move(put_back).error();
+    }
+
+    /// The old file of a compaction, which had to stay as long as it was open. Somebody else's file is left alone.
+    void remove_moved_aside(File& database) const {
+        const std::string aside = files().aside_name(name);
+        if (aside.empty()) return;
+        const auto file = files().open(aside, OpenMode::read_only);
+        std::array<std::byte, 8> magic{};
+        if (file && (*file)->read_at(0, magic) && header_slot_has_magic(magic)) remove_leftover(aside, database);
     }
 
     /// A temporary file that a killed creator, backup or compaction left behind; perhaps a second name of this very database. One

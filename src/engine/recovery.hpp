@@ -190,9 +190,9 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
         if (auto cut = file.truncate(summary.end); !cut) return cut;
     }
     if (auto synced = file.sync(); !synced) return synced;
-    if (summary.last_mark_offset == 0 && !in_memory_) {
-        // Nothing says yet that the file's name is durable: its creator may have been stopped right after giving it. Whoever
-        // appended a mark had been here before.
+    if (!in_memory_) {
+        // Nothing says that the file's name is durable: who created it, compacted it or made it as a backup may have been stopped
+        // right after giving it. Whoever closed it cleanly had been here before.
         if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
     }
     if (summary.vouched_end != summary.end && wants_session()) {

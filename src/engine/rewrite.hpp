@@ -5,7 +5,8 @@
 //   1. begin       with all stripes held for a moment: what is in the journal is in the index from now on. `copied_` is its end.
 //   2. copy_live   the records that the index has below copied_, in key order where there is one (scans become sequential), else
 //                  in journal order. What is changed meanwhile has a frame above copied_, and is left to the next step.
-//   3. catch_up    frames that were written since, removals included, in rounds that get shorter.
+//   3. catch_up    frames that were written since, removals included, in rounds that get shorter; writers that are too fast for
+//                  that are slowed down.
 //   4. finish      with all stripes held: the last frames. Now both files say the same.
 //
 // Frames are encoded anew, because their checksums depend on file and place. Expired records are left out. A record that is damaged
@@ -17,6 +18,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -50,7 +53,8 @@ public:
         for (const auto& keyspace : keyspaces_) {
             if (auto copied = copy_live(*keyspace); !copied) return copied;
         }
-        keyspaces_.clear();
+        all_copied_ = true;
+        std::vector<std::uint64_t>().swap(new_offsets_);
         return catch_up();
     }
 
@@ -84,7 +88,7 @@ private:
     static constexpr std::uint64_t batch_size = std::uint64_t{1} << 20;
     static constexpr std::uint64_t large_value = std::uint64_t{256} << 10;
     static constexpr std::uint64_t little = std::uint64_t{512} << 10;
-    static constexpr int rounds_max = 20;
+    static constexpr std::uint64_t slice = std::uint64_t{1} << 20;
 
     const Journal& source_journal() const noexcept { return from_->journal(); }
     Journal& target_journal() noexcept { return target_->journal(); }
@@ -157,7 +161,7 @@ private:
             if (auto added = add(frame); !added) return added;
         }
         if (auto written = write_batch(); !written) return written;
-        return order(keyspace.id);
+        return order(keyspace.id, new_offsets_);
     }
 
     Result<void> collect(const KeyspaceIndex& index, std::vector<std::uint64_t>& offsets) const {
@@ -198,28 +202,64 @@ private:
         return {};
     }
 
-    // New offsets are in key order, if the old ones were.
-    Result<void> order(std::uint32_t keyspace_id) {
+    // Gives a copied keyspace its ordered index: from now on records are put into that, too.
+    Result<void> order(std::uint32_t keyspace_id, std::span<const std::uint64_t> in_key_order) {
         if (!indexed_ || !source_.options_.range_scans) return {};
-        return target_->order_as(*indexed_->keyspace(keyspace_id), new_offsets_);
+        return target_->order_as(*indexed_->keyspace(keyspace_id), in_key_order);
     }
+
+    std::uint64_t left() const noexcept { return source_journal().completed() - copied_; }
 
     // Everything that has been completed, until so little is left that writers may wait for it. Synced as it goes, so that little
     // is left to sync, too.
     Result<void> catch_up() {
-        for (int round = 0; round < rounds_max; ++round) {
-            const std::uint64_t end = source_journal().completed();
-            const bool last = end - copied_ <= little;
-            if (auto copied = copy_frames(end); !copied) return copied;
+        for (std::uint64_t before = UINT64_MAX, now = left(); now <= little || now <= before / 2; before = now, now = left()) {
+            if (auto copied = copy_frames(copied_ + now); !copied) return copied;
             if (auto flushed = flush(); !flushed) return flushed;
-            if (last) return {};
+            if (now <= little) return {};
+        }
+        if (auto copied = slow_writers_down(); !copied) return copied;
+        if (auto flushed = flush(); !flushed) return flushed;
+        return slow_writers_down();  // what they wrote during the sync
+    }
+
+    // Against writers that are faster than the copy, rounds never get shorter. So they are held every now and then, for the few
+    // milliseconds of one slice. As long as that does not help much, they are held for longer and get less time in between.
+    Result<void> slow_writers_down() {
+        std::uint64_t freely = slice;
+        std::uint64_t held = slice;
+        for (std::uint64_t before = UINT64_MAX, now = left(); now > little; before = now, now = left()) {
+            if (now + slice / 2 > before) {
+                freely = (std::max)(freely / 2, slice / 64);
+                held *= 2;
+            }
+            if (auto copied = copy_frames(copied_ + (std::min)(now, freely)); !copied) return copied;
+            const Engine::AllStripes lock(source_);
+            if (auto copied = copy_frames(copied_ + (std::min)(left(), held)); !copied) return copied;
         }
         return {};
     }
 
-    // Members of batches lie behind their batch's frame like any others: what counts is that none is left out at the end.
+    // Whether the key has been put again since: then that frame comes, too, and this one need not. The other way round nothing is
+    // certain: what a writer has appended it may not have put into the index yet.
+    bool is_superseded(const FrameView& frame) {
+        if (frame.namespace_id != last_id_) {
+            const auto found = std::find_if(keyspaces_.begin(), keyspaces_.end(),
+                                            [&](const auto& keyspace) { return keyspace->id == frame.namespace_id; });
+            last_id_ = frame.namespace_id;
+            last_ = found == keyspaces_.end() ? nullptr : found->get();
+        }
+        if (last_ == nullptr) return false;
+        const Pins::Pin pin(*source_.pins_);
+        const std::uint64_t latest = last_->index().hash.find(source_.hash_of(frame.key));
+        FrameView other;
+        PlainText text;
+        return latest > copied_ && source_journal().read(latest, false, other, text) && other.key == frame.key;
+    }
+
+    // The frames that start below `end`. Members of batches lie behind their batch's frame like any others: what counts is that none
+    // is left out at the end.
     Result<void> copy_frames(std::uint64_t end) {
-        new_offsets_.clear();
         while (copied_ < end) {
             FrameView frame;
             if (!source_journal().read_raw(copied_, true, frame)) return source_.damaged_error(source_journal(), copied_);
@@ -245,12 +285,12 @@ private:
         }
         switch (frame.kind()) {
             case FrameKind::put:
-            case FrameKind::remove: return add(frame);
+            case FrameKind::remove: return is_superseded(frame) ? Result<void>() : add(frame);
             default: break;
         }
         if (auto written = write_batch(); !written) return written;
         if (auto appended = append_alone(content_of(frame)); !appended) return appended;
-        return frame.kind() == FrameKind::namespace_create ? order(frame.namespace_id) : Result<void>();
+        return frame.kind() == FrameKind::namespace_create ? order(frame.namespace_id, {}) : Result<void>();
     }
 
     static FrameContent content_of(const FrameView& frame) noexcept {
@@ -295,7 +335,7 @@ private:
 
     Result<void> apply(std::uint64_t offset, const FrameView& frame) {
         if (!indexed_) return {};
-        if (frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
+        if (!all_copied_ && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
         return indexed_->apply(offset, frame);
     }
 
@@ -307,7 +347,10 @@ private:
     std::unique_ptr<Engine> target_;
     std::optional<IndexBuilder> indexed_;
     std::optional<BatchBuffer> batch_;
-    std::vector<std::uint64_t> new_offsets_;
+    std::vector<std::uint64_t> new_offsets_;  ///< of the keyspace that is being copied
+    bool all_copied_ = false;                 ///< what is left is catching up
+    std::uint32_t last_id_ = 0;
+    const KeyspaceState* last_ = source_.default_keyspace_.get();  ///< what has last_id_; null: it did not exist at the beginning
 };
 
 }  // namespace emdb::detail

@@ -38,7 +38,6 @@ struct ReplaySummary {
     std::uint64_t end = journal_start;           ///< where the valid prefix ends
     std::uint64_t vouched_end = journal_start;   ///< what the marks in it say has reached the disk
     bool ends_with_close_mark = false;           ///< the last frame is a close mark
-    std::uint64_t last_mark_offset = 0;          ///< 0: no mark
     std::uint64_t frames = 0;
 };
 
@@ -139,7 +138,6 @@ private:
         std::uint64_t durable = 0;
         if (!read_mark(bytes_, size_, offset, coding(), durable)) return damage(offset, "a sync mark makes no sense.");
         summary_.vouched_end = (std::max)(summary_.vouched_end, durable);
-        summary_.last_mark_offset = offset;
         summary_.ends_with_close_mark = frame.kind() == FrameKind::close_mark;
         return {};
     }

@@ -143,15 +143,19 @@ public:
     virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
     /// An absent file is FileKind::absent, not an error. Follows symbolic links.
     virtual Result<FileStatus> status(const std::string& path) = 0;
-    /// Atomically gives `from` the name `to`, replacing what has it.
+    /// Gives `from` the name `to`, replacing what has it: atomically, or by way of aside_name(to).
     virtual Result<void> rename_replacing(const std::string& from, const std::string& to) = 0;
+    /// Where rename_replacing() moves what it can't replace; empty: never anywhere. If it is cut off in between, nothing has the name
+    /// `to`; when it is over, what was moved may still be there.
+    virtual std::string aside_name(const std::string&) { return {}; }
     /// Atomically gives `from` the name `to` if nothing has it; false: something has.
     virtual Result<bool> rename_if_absent(const std::string& from, const std::string& to) = 0;
     /// Removing an absent file is no error.
     virtual Result<void> remove(const std::string& path) = 0;
     /// Makes creations, renames and removals in the directory that holds `path` survive a power cut.
     virtual Result<void> sync_directory_of(const std::string& path) = 0;
-    /// The path from the root on, so that a later change of the working directory does not matter.
+    /// The path from the root on, so that a later change of the working directory does not matter; without symbolic links as far
+    /// as it leads to something, so that what is beside the file is beside it under all its names.
     virtual Result<std::string> absolute(const std::string& path) = 0;
     /// Creates the directory and its missing parents.
     virtual Result<void> create_directories(const std::string& path) = 0;

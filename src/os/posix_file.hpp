@@ -302,9 +302,14 @@ public:
     Result<void> take_permissions_of(File& other) override {
         struct stat status {};
         if (::fstat(static_cast<PosixFile&>(other).number(), &status) != 0) return system_error("find out the owner of", path_, errno);
-        // Only a privileged process may give files away; the mode is what matters then.
-        const int owned = ::fchown(number(), status.st_uid, status.st_gid);
-        if (owned != 0 && errno != EPERM) return system_error("change the owner of", path_, errno);
+        // Only a privileged process may give files away, and others only to groups that they are in; the mode is what matters then.
+        struct stat own {};
+        if (::fstat(number(), &own) != 0) return system_error("find out the owner of", path_, errno);
+        if (own.st_uid != status.st_uid || own.st_gid != status.st_gid) {
+            int owned = ::fchown(number(), status.st_uid, status.st_gid);
+            if (owned != 0 && errno == EPERM) owned = ::fchown(number(), static_cast<uid_t>(-1), status.st_gid);
+            if (owned != 0 && errno != EPERM) return system_error("change the owner of", path_, errno);
+        }
         if (::fchmod(number(), status.st_mode & 07777) != 0) return system_error("change the mode of", path_, errno);
         return {};
     }

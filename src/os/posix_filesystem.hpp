@@ -3,7 +3,9 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -114,16 +116,16 @@ public:
     }
 
     Result<std::string> absolute(const std::string& path) override {
-        if (path.empty()) return system_error("make absolute the path", path, ENOENT);
-        if (path.front() == '/') return path;
-        std::string directory(256, '\0');
-        while (::getcwd(directory.data(), directory.size()) == nullptr) {
-            if (errno != ERANGE) return system_error("find out the working directory, to open", path, errno);
-            directory.resize(2 * directory.size());
-        }
-        directory.resize(directory.find('\0'));
-        if (directory.back() != '/') directory += '/';
-        return directory + path;
+        auto full = from_root(path);
+        if (!full || full->find('\0') != std::string::npos) return full;
+        if (auto real = real_path(*full)) return *std::move(real);
+        // A link to nothing keeps its name: who creates a file through it is told.
+        struct stat link;
+        if (full->back() == '/' || ::lstat(full->c_str(), &link) == 0) return full;
+        auto parent = real_path(parent_directory(*full));
+        if (!parent) return full;
+        if (parent->back() != '/') *parent += '/';
+        return *parent + full->substr(full->find_last_of('/') + 1);
     }
 
     /// Also makes each new directory's name durable, since nobody would later sync the directories above it.
@@ -148,6 +150,27 @@ public:
     }
 
 private:
+    static Result<std::string> from_root(const std::string& path) {
+        if (path.empty()) return system_error("make absolute the path", path, ENOENT);
+        if (path.front() == '/') return path;
+        std::string directory(256, '\0');
+        while (::getcwd(directory.data(), directory.size()) == nullptr) {
+            if (errno != ERANGE) return system_error("find out the working directory, to open", path, errno);
+            directory.resize(2 * directory.size());
+        }
+        directory.resize(directory.find('\0'));
+        if (directory.back() != '/') directory += '/';
+        return directory + path;
+    }
+
+    // Nullopt: it leads to nothing, or can't be followed.
+    static std::optional<std::string> real_path(const std::string& path) {
+        char* const found = ::realpath(path.c_str(), nullptr);
+        if (found == nullptr) return std::nullopt;
+        const std::unique_ptr<char, void (*)(void*)> owned(found, std::free);
+        return std::string(found);
+    }
+
     static Result<void> require_regular(const std::string& path, FileKind kind) {
         if (kind == FileKind::absent || kind == FileKind::regular) return {};
         if (kind == FileKind::directory) return system_error("open", path, EISDIR);

@@ -63,10 +63,27 @@ public:
         return result;
     }
 
+    /// A file that is open or mapped can't be replaced, but it can be renamed: it is moved aside first, as "<to>.old", which is removed at
+    /// once if the system lets it, else by the next rename or opening.
     Result<void> rename_replacing(const std::string& from, const std::string& to) override {
         if (move(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH)) return {};
-        return failed("rename '" + from + "' to", to);
+        const DWORD why = GetLastError();
+        if (why != ERROR_ACCESS_DENIED && why != ERROR_SHARING_VIOLATION && why != ERROR_USER_MAPPED_FILE) {
+            return system_error("rename '" + from + "' to", to, static_cast<int>(why));
+        }
+        const std::string aside = aside_name(to);
+        (void)remove(aside);  // if something is in the way, the next call says so
+        if (!move(to, aside, MOVEFILE_WRITE_THROUGH)) return failed("rename to '" + aside + "' the file", to);
+        if (!move(from, to, MOVEFILE_WRITE_THROUGH)) {
+            const Error error = failed("rename '" + from + "' to", to);
+            (void)move(aside, to, MOVEFILE_WRITE_THROUGH);  // else settle_rename() does it
+            return error;
+        }
+        (void)remove(aside);
+        return {};
     }
+
+    std::string aside_name(const std::string& to) override { return to + ".old"; }
 
     Result<bool> rename_if_absent(const std::string& from, const std::string& to) override {
         if (move(from, to, MOVEFILE_WRITE_THROUGH)) return true;

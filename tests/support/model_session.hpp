@@ -25,6 +25,7 @@
 namespace emdb_test {
 
 inline const std::string database_path = "/disk/test.emdb";
+inline const std::string backup_path = "/disk/backup.emdb";
 
 /// Thrown where a test finds a promise broken; the message says which.
 struct BrokenPromise : std::runtime_error {
@@ -41,9 +42,10 @@ struct DatabaseSettings {
 };
 
 inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const DatabaseSettings& settings = {},
-                                              std::vector<std::string>* log = nullptr) {
+                                              std::vector<std::string>* log = nullptr,
+                                              const std::string& path = database_path) {
     emdb::EmdbBuilder builder = emdb::Emdb::builder();
-    builder.path(database_path).flush_policy(settings.policy).append_mode(settings.mode).enable_range_scans(settings.range_scans);
+    builder.path(path).flush_policy(settings.policy).append_mode(settings.mode).enable_range_scans(settings.range_scans);
     if (log != nullptr) {
         builder.on_log([log](emdb::LogLevel, std::string_view message) { log->emplace_back(message); });
     }
@@ -99,11 +101,37 @@ inline Contents read_contents(emdb::Emdb& db) {
     return contents;
 }
 
+/// What the backup of a story may hold after a crash.
+struct BackupModel {
+    std::optional<Contents> completed;  ///< by the last backup_to() that returned; nullopt: none has
+    std::optional<Contents> under_way;  ///< by one that was cut off
+};
+
+/// The backup must be the completed one, or the one that was cut off in its place; it is the completed one from now on. False: the
+/// power went meanwhile.
+inline bool check_backup(SimulatedDisk& disk, const DatabaseSettings& settings, BackupModel& backup) {
+    if (!disk.exists(backup_path)) {
+        check(!backup.completed, "a completed backup is gone");
+        return true;
+    }
+    auto opened = open_database(disk, settings, nullptr, backup_path);
+    if (!disk.power_is_on()) return false;
+    emdb::Emdb db = expect(std::move(opened), "opening the backup");
+    const Contents found = read_contents(db);
+    check(found == backup.completed || found == backup.under_way, "a backup is neither the old nor the new one");
+    const bool closed = db.close().has_value();
+    if (!disk.power_is_on()) return false;
+    check(closed, "closing the backup");
+    backup = {found, std::nullopt};
+    return true;
+}
+
 /// One open database with its model. Every call succeeds until the power goes or the process is killed.
 class Session {
 public:
-    Session(SimulatedDisk& disk, emdb::Emdb db, JournalModel& model, const DatabaseSettings& settings, SeededRandom& random)
-        : disk_(disk), db_(std::move(db)), model_(model), settings_(settings), random_(random) {
+    Session(SimulatedDisk& disk, emdb::Emdb db, JournalModel& model, const DatabaseSettings& settings, SeededRandom& random,
+            BackupModel* backup = nullptr)
+        : disk_(disk), db_(std::move(db)), model_(model), settings_(settings), random_(random), backup_(backup) {
         returned_position_ = model_.position();
     }
 
@@ -121,8 +149,18 @@ public:
     /// The model's position when the last call returned: what must be there although the process is killed.
     std::uint64_t returned_position() const noexcept { return returned_position_; }
 
+    emdb::Emdb& database() noexcept { return db_; }
+
     bool random_call() {
         const std::uint64_t dice = random_.below(100);
+        if (dice < 91) return write(dice);
+        if (dice < 94) return compact();
+        if (dice < 96 && backup_ != nullptr) return back_up(*backup_);
+        return read(random_space(), random_key());
+    }
+
+    bool write() { return write(random_.below(91)); }
+    bool write(std::uint64_t dice) {
         const std::string space = random_space();
         const std::string key = random_key();
         if (dice < 36 || (settings_.records_of_one_size && random_.coin())) return insert(space, key, random_value());
@@ -134,8 +172,7 @@ public:
         if (dice < 82) return flush();
         if (dice < 86) return create(random_name());
         if (dice < 88) return drop(random_name());
-        if (dice < 90) return clear(space);
-        return read(space, key);
+        return clear(space);
     }
 
     bool insert(const std::string& space, const std::string& key, const std::string& value) {
@@ -258,6 +295,36 @@ public:
         return done(found, "get");
     }
 
+    /// With random writes meanwhile: after the moment from which on changes have to be caught up with, and after the first round of
+    /// that. In between nobody holds a lock.
+    bool compact() {
+        int syncs = 0;
+        disk_.before_sync([&](const std::string& name) {
+            if (name != database_path + ".compact" || ++syncs > 2) return;
+            // The second sync is that of the catching up only if the first time left something to catch up with.
+            write_meanwhile(1 + random_.below(4));
+        });
+        const auto compacted = db_.compact();
+        disk_.before_sync(nullptr);
+        if (!done(compacted, "compact")) return false;
+        model_.acknowledge_all();
+        return true;
+    }
+
+    /// To backup_path; `backup` is told.
+    bool back_up(BackupModel& backup) {
+        bool first = true;
+        disk_.before_sync([&](const std::string& name) {
+            if (name == backup_path + ".tmp" && std::exchange(first, false)) write_meanwhile(random_.below(4));
+            backup.under_way = model_.now();
+        });
+        const auto made = db_.backup_to(backup_path);
+        disk_.before_sync(nullptr);
+        if (!done(made, "backup_to")) return false;
+        backup = {model_.now(), std::nullopt};
+        return true;
+    }
+
     bool flush() {
         const std::uint64_t position = model_.position();
         if (!done(db_.flush(), "flush")) return false;
@@ -273,6 +340,15 @@ public:
     }
 
 private:
+    // The power may go.
+    void write_meanwhile(std::uint64_t calls) {
+        try {
+            insert("", random_key(), random_value());
+            for (; calls > 0 && !is_over(); --calls) write();
+        } catch (const IsOver&) {
+        }
+    }
+
     void issue(std::vector<Step::Change> changes) { model_.issue(Step{std::move(changes)}); }
     void issue(Step step) { model_.issue(std::move(step)); }
 
@@ -349,6 +425,7 @@ private:
     JournalModel& model_;
     DatabaseSettings settings_;
     SeededRandom& random_;
+    BackupModel* backup_;  // null: no backups
     std::map<std::string, emdb::Namespace> spaces_;
     std::uint64_t returned_position_ = 0;
     std::deque<std::uint64_t> written_up_to_;  // the model's position after each write of this session

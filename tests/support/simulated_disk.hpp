@@ -19,6 +19,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -88,6 +90,8 @@ public:
         machine_.cut_at = operation;
         machine_.cut_kills = true;
     }
+    /// Neither the power nor the process goes any more of itself.
+    void stop_cutting() noexcept { cut_power_at(std::numeric_limits<std::uint64_t>::max()); }
     bool process_is_alive() const noexcept { return machine_.process->alive; }
     void start_process() { machine_.process = std::make_shared<Process>(); }
 
@@ -101,6 +105,11 @@ public:
     void stop_failing() noexcept { machine_.fault.reset(); }
     std::uint64_t faults_injected() const noexcept { return machine_.faults_injected; }
     void set_capacity(std::uint64_t bytes) noexcept { machine_.settings.capacity = bytes; }
+
+    // In the middle of a call ----------------------------------------------------------------------------------------------
+
+    /// f(name) is called before each sync of a file, and may use the database: what another thread might do at that moment.
+    void before_sync(std::function<void(const std::string& name)> f) { machine_.before_sync = std::move(f); }
 
     // Looking at it -------------------------------------------------------------------------------------------------------
 

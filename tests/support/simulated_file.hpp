@@ -78,6 +78,7 @@ public:
     }
 
     Result<void> sync() override {
+        if (machine_.before_sync) machine_.before_sync(name_);
         const std::lock_guard lock(machine_.mutex);
         if (auto refused = machine_.refusal(*process_, Operation::sync, name_)) return *std::move(refused);
         const SimulatedMachine::Fate fate = machine_.enter(Operation::sync, name_, 0, 0);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <map>
@@ -57,6 +58,7 @@ struct Fault {
     bool from_then_on = false;        ///< and all that follow
     int os_error = os_io;
     bool sync_marks_clean = true;     ///< what a failed sync does to what it did not write: see simulated_inode.hpp
+    bool takes_effect = false;        ///< a change of names fails, but has happened
 };
 
 struct DiskSettings {
@@ -120,8 +122,8 @@ public:
         const std::lock_guard lock(mutex);
         if (auto refused = refusal(*process, operation, name)) return *std::move(refused);
         const Fate fate = enter(operation, name, offset, length);
+        if (fate.succeeds() || fate.cut || fault->takes_effect) effect();
         if (fate.os_error != 0) return error(operation, name, fate.os_error);
-        effect();
         return leave(fate, operation, name);
     }
 
@@ -231,6 +233,7 @@ public:
     std::uint64_t fault_matches = 0;
     std::uint64_t faults_injected = 0;
     std::vector<std::string> violations;
+    std::function<void(const std::string& name)> before_sync;  ///< of a file; called without the mutex
 
 private:
     struct TraceEntry {
