@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "support/database_contents.hpp"
+#include "support/simulated_disk.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test {
@@ -421,6 +422,69 @@ TEST_CASE("the torn tail of an encrypted file is told from damage") {
     const VerifyReport report = verify(damaged);
     CHECK(report.damage_count == 1);
     CHECK_FALSE(report.torn_tail);
+}
+
+TEST_CASE("a transaction that was cut off is left out of what is salvaged, unless it is asked for") {
+    TempFolder folder;
+    {
+        Emdb db = open(folder.file("a.emdb"));
+        db.insert("before", "v").value();
+        db.flush().value();
+        db.transaction([](emdb::Transaction& tx) -> emdb::Result<void> {
+              for (int i = 0; i < 5; ++i) tx.insert("tx " + std::to_string(i), "t").value();
+              return {};
+          }).value();
+    }
+    std::string bytes = read_bytes(folder.file("a.emdb"));
+    const auto offsets = frames_of(bytes);
+    bytes.resize(static_cast<std::size_t>(offsets[offsets.size() - 2] + 3));  // inside the last member
+    write_bytes(folder.file("a.emdb"), bytes);
+    const VerifyReport report = Emdb::verify(folder.file("a.emdb"), with(the_key)).value();
+    CHECK(report.ok());
+    CHECK(report.torn_tail);
+    CHECK(report.live_records == 1);
+    for (const bool asked_for : {false, true}) {
+        SalvageOptions options = salvage_with(the_key);
+        options.unfinished_batch = asked_for;
+        const std::string to = folder.file(asked_for ? "with" : "without");
+        CHECK(Emdb::salvage(folder.file("a.emdb"), to, options).value().records_written == (asked_for ? 5 : 1));
+        CHECK(contents(to).at("").count("tx 0") == (asked_for ? 1 : 0));
+    }
+}
+
+TEST_CASE("whichever operation of the salvage of an encrypted database fails, random numbers among them, there is the whole new one or none") {
+    const std::string bytes = filled_file();
+    const std::uint64_t records = verify(bytes).live_records;
+    const auto* const data = reinterpret_cast<const std::byte*>(bytes.data());
+    constexpr const char* from = "/disk/from.emdb";
+    constexpr const char* to = "/disk/to.emdb";
+    std::uint64_t failures = 0;
+    for (std::uint64_t nth = 1;; ++nth) {
+        CAPTURE(nth);
+        SimulatedDisk disk;
+        {
+            auto file = disk.files().open(from, emdb::detail::OpenMode::create_new).value();
+            file->write_at(0, {data, bytes.size()}).value();
+            file->sync().value();
+            disk.files().sync_directory_of(from).value();
+        }
+        Fault fault;
+        fault.nth = nth;
+        disk.fail(fault);
+        const auto salvaged = emdb::detail::salvage_database(disk, from, to, salvage_with(the_key));
+        const bool failed = disk.faults_injected() != 0;
+        disk.stop_failing();
+        if (!failed) {
+            CHECK(salvaged.has_value());
+            break;
+        }
+        if (!salvaged) ++failures;
+        CHECK((!salvaged || disk.exists(to)));
+        if (!disk.exists(to)) emdb::detail::salvage_database(disk, from, to, salvage_with(the_key)).value();
+        CHECK(disk.paths().size() == 2);
+        CHECK(emdb::detail::verify_database(disk, to, with(the_key)).value().live_records == records);
+    }
+    CHECK(failures > 10);
 }
 
 TEST_CASE("an encrypted file that has lost both copies of its header is lost, and one of them is enough") {
