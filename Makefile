@@ -65,6 +65,8 @@ check-header:
 
 deps:
 	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
+	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh asio || echo 'Going on without Asio: its tests are skipped.'
+	@[ "$$(uname)" != Linux ] || CPPFLAGS='$(CPPFLAGS)' tests/deps.sh liburing || echo 'Going on without liburing: its tests are skipped.'
 
 test-programs: $(TEST_PROGRAMS)
 
@@ -92,6 +94,9 @@ OPENSSL = $(shell echo 'int main() { EVP_CIPHER_CTX_free(EVP_CIPHER_CTX_new()); 
     $(CXX) $(FLAGS) -include openssl/evp.h -x c++ - $(LDFLAGS) -lcrypto -o /dev/null 2>/dev/null && echo yes)
 $(BUILD)/tests/aead_test.o: DEFINES = $(if $(OPENSSL),-DTEST_WITH_OPENSSL=1)
 $(BUILD)/tests/aead_test: LIBRARIES = $(if $(OPENSSL),-lcrypto)
+
+# Without liburing its test has nothing to link, and says so.
+$(BUILD)/tests/iouring_test build/bench/iouring: LDFLAGS += $(if $(wildcard /usr/include/liburing.h),-luring)
 
 # The command line for tests/cli_test.py. It has other features than the other tests, and so its own implementation.
 CLI := $(basename $(notdir $(wildcard examples/cli/*.cpp)))

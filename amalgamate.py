@@ -41,6 +41,9 @@ DECLARATION_HEADERS = set("""
     string string_view span optional vector memory chrono cstdint cstddef type_traits utility new stdexcept iterator
     array compare concepts coroutine limits initializer_list cstring tuple""".split())
 
+# ... and what they may cost besides in those with EMDB_ASYNC.
+ASYNC_HEADERS = {"atomic", "exception", "functional"}
+
 TOKENS = re.compile(r"""
     R"\(.*?\)" | "(?:\\.|[^"\\\n])*" | \b\d(?:'?\w)* | '(?:\\.|[^'\\\n])*'  # literals, kept; 1'000 is not a character
     | //[^\n]* | /\*.*?\*/                                                 # comments""", re.DOTALL | re.VERBOSE)
@@ -180,7 +183,8 @@ class Amalgamation:
             return True
         system, name = match.groups()
         if system:
-            if system not in DECLARATION_HEADERS and not self.in_implementation():
+            allowed = DECLARATION_HEADERS | (ASYNC_HEADERS if "#if EMDB_ASYNC" in self.conditions else set())
+            if system not in allowed and not self.in_implementation():
                 self.error(source.name, number, f"<{system}> in the declarations half", "every user's compiler would pay for "
                            "it: move what needs it into the implementation half, or declare it forward")
             return True

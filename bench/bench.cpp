@@ -22,6 +22,7 @@
 #include "support/durability.hpp"
 #include "support/machine.hpp"
 #include "support/reads.hpp"
+#include "support/reopening.hpp"
 #include "support/report.hpp"
 #include "support/space.hpp"
 #include "support/temporary_folder.hpp"
@@ -47,6 +48,7 @@ static const std::vector<Experiment>& experiments() {
         {"changes", measure_changes, {"iter", "overwrite", "remove"}},
         {"flushes", measure_flushes, {"flush_fresh", "flush_loaded"}},
         {"groups", measure_group, {"group", "group_bare", "each_8", "group_1", "write_through_1", "write_through_8"}},
+        {"reopening", measure_reopening, {"reopen", "reopen_killed", "checkpoint"}},
         {"opening", measure_opening, {"open", "file_bytes", "file_size", "anonymous"}},
         {"memory", measure_index_memory, {"index_memory", "index_sweep"}},
     };

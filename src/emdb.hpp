@@ -24,6 +24,7 @@
 #include "base/record_source.hpp"
 #include "base/function_ref.hpp"
 #include "base/callbacks.hpp"
+#include "base/executor.hpp"
 #include "base/inspection.hpp"
 #include "api/path.hpp"
 #include "api/value_ref.hpp"
@@ -33,6 +34,11 @@
 #include "api/builder.hpp"
 #include "api/emdb.hpp"
 #include "api/focus.hpp"
+#include "async/future.hpp"
+#include "async/stream.hpp"
+#include "async/call.hpp"
+#include "async/async_keyspace.hpp"
+#include "async/async_emdb.hpp"
 #endif  // EMDB_HPP
 
 #if defined(EMDB_IMPLEMENTATION) && !defined(EMDB_IMPLEMENTATION_INCLUDED)
@@ -99,6 +105,7 @@
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
+#include "journal/meta_file.hpp"
 #include "journal/survey.hpp"
 #include "journal/contents.hpp"
 #include "journal/seed_search.hpp"
@@ -125,6 +132,7 @@
 #include "engine/lock_file.hpp"
 #include "engine/lock_inspection.hpp"
 #include "engine/engine.hpp"
+#include "engine/sync_deferral.hpp"
 #include "engine/write_path.hpp"
 #include "engine/read_path.hpp"
 #include "engine/ordered_upkeep.hpp"
@@ -136,7 +144,9 @@
 #include "engine/expiry.hpp"
 #include "engine/groups.hpp"
 #include "engine/namespaces.hpp"
+#include "engine/checkpoint_load.hpp"
 #include "engine/recovery.hpp"
+#include "engine/checkpoint.hpp"
 #include "engine/database_path.hpp"
 #include "engine/opening.hpp"
 #include "engine/encryption.hpp"
@@ -154,6 +164,19 @@
 #include "api/keyspace_calls.hpp"
 #include "api/emdb_calls.hpp"
 #include "api/focus_calls.hpp"
+
+// async: the same calls, made by a pool or an executor.
+#include "async/task_queue.hpp"
+#include "async/running.hpp"
+#include "async/pool.hpp"
+#include "async/future_state.hpp"
+#include "async/flush_queue.hpp"
+#include "async/transaction_gate.hpp"
+#include "async/async_core.hpp"
+#include "async/making_calls.hpp"
+#include "async/channel.hpp"
+#include "async/async_keyspace_calls.hpp"
+#include "async/async_emdb_calls.hpp"
 
 #undef EMDB_AES_ARM_INLINE
 #undef EMDB_AES_ARM_TARGET

@@ -694,6 +694,7 @@ TEST_CASE("a forked child's use of an inherited handle answers stopped, and leav
         own.close().value();
         std::error_code ignored;
         fs::remove(folder.file("child.emdb"), ignored);
+        fs::remove(folder.file("child.emdb.meta"), ignored);
         fs::remove(folder.file("child.emdb.lock"), ignored);
         return wrongs.text();
     };

@@ -580,6 +580,12 @@ class Encryption(CommandLine):
         self.assertEqual(self.emdb("export", "a.emdb.encbak"), before)
         self.assertEqual(sorted(path.name for path in self.folder.glob("a.emdb*")), ["a.emdb", "a.emdb.encbak"])
 
+    def test_encrypting_leaves_no_name_behind(self):
+        self.emdb("put", "a.emdb", "k", "v", "-n", "marker")
+        self.assertIn(b"marker", self.path("a.emdb.meta").read_bytes())
+        self.emdb("encrypt", "a.emdb", "--key-file", "key")
+        self.assertEqual([path.name for path in self.folder.glob("a.emdb*")], ["a.emdb"])
+
     def test_changes_that_make_no_sense_change_nothing(self):
         self.emdb("put", "plain.emdb", "k", "v")
         self.emdb("put", "a.emdb", "k", "v", "--key-file", "key")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, clang, clang-format, openssl, libsodium.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium.
 set -u
 
 has_header() {
@@ -11,6 +11,8 @@ has_header() {
 present() {
     case $1 in
     doctest) has_header doctest/doctest.h ;;
+    asio) has_header asio.hpp ;;
+    liburing) has_header liburing.h ;;
     openssl) has_header openssl/evp.h ;;
     libsodium) has_header sodium.h ;;
     clang) command -v clang++ >/dev/null ;;
@@ -22,6 +24,8 @@ present() {
 package_of() {
     case $1 in
     doctest) echo doctest-dev ;;
+    asio) echo libasio-dev ;;
+    liburing) echo liburing-dev ;;
     openssl) echo libssl-dev ;;
     libsodium) echo libsodium-dev ;;
     *) echo "$1" ;;

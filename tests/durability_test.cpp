@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/durability_backend.hpp"
 #include "support/temp_folder.hpp"
 
 #if !defined(_WIN32)
@@ -49,7 +50,7 @@ std::string read_file(const fs::path& path) {
 constexpr AppendMode both_modes[] = {AppendMode::automatic, AppendMode::pwrite};
 
 Emdb open(const std::string& path, AppendMode mode) {
-    return Emdb::builder().path(path).append_mode(mode).build().value();
+    return builder_with_backend().path(path).append_mode(mode).build().value();
 }
 
 void write_some(Emdb& db) {
@@ -197,7 +198,7 @@ TEST_CASE("every flush policy keeps what was written") {
             TempFolder folder;
             for (const int round : {0, 1}) {
                 auto db =
-                    Emdb::builder().path(folder.file("a.emdb")).flush_policy(policy).append_mode(mode).build().value();
+                    builder_with_backend().path(folder.file("a.emdb")).flush_policy(policy).append_mode(mode).build().value();
                 if (round == 0) {
                     for (int i = 0; i < 20; ++i) db.insert(std::to_string(i), "v").value();
                     db.flush().value();

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Every combination of EMDB_TTL and EMDB_NESTED compiles, with and without range scans runs, and refuses files that it can't read.
 
+EMDB_ASYNC goes along in half of them, so that every pair of the three is tried; `make features` tries every combination.
+
 The compiler is $CXX, or the first one found.
 """
 
@@ -12,7 +14,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "header"))
-from compiling import COMPILERS, ROOT, WARNINGS, WithCompiler  # noqa: E402
+from compiling import COMPILERS, ROOT, WARNINGS, WithCompiler, defines  # noqa: E402
 
 SOURCE = ROOT / "tests" / "header" / "features.cpp"
 
@@ -28,8 +30,8 @@ class Features(WithCompiler):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for values in itertools.product((0, 1), repeat=2):
                 program = cls.new_file("")
-                command = cls.command("-pthread", *WARNINGS, f"-DEMDB_TTL={values[0]}", f"-DEMDB_NESTED={values[1]}", SOURCE,
-                                      "-o", program)
+                features = {"EMDB_TTL": values[0], "EMDB_NESTED": values[1], "EMDB_ASYNC": int(values[0] == values[1])}
+                command = cls.command("-pthread", *WARNINGS, *defines(features), SOURCE, "-o", program)
                 cls.programs[values] = program, pool.submit(case.run_command, command)
 
     def program(self, ttl, nested):

@@ -139,10 +139,20 @@ emdb::Result<void> carry_out(emdb::Emdb& db, const emdb::Namespace& mirror, cons
     _exit(1);
 }
 
+emdb::Result<emdb::Emdb> open(const std::string& path, emdb::AppendMode mode, bool range_scans) {
+    emdb::EmdbBuilder builder = emdb::Emdb::builder();
+    builder.path(path).append_mode(mode).enable_range_scans(range_scans);
+    emdb::detail::BuilderAccess::use_checkpoints_from(builder, 0);
+    return builder.build();
+}
+
+/// What goes on beside the writing.
+enum class Upkeep { none, compactions, checkpoints };
+
 /// Writes until it is killed. Never returns, and leaves the parent's objects alone.
-[[noreturn]] void child(const std::string& path, emdb::AppendMode mode, bool compacts,
+[[noreturn]] void child(const std::string& path, emdb::AppendMode mode, bool range_scans, Upkeep upkeep,
                         const std::array<std::uint64_t, threads>& first, Progress& progress) {
-    auto opened = emdb::Emdb::builder().path(path).append_mode(mode).build();
+    auto opened = open(path, mode, range_scans);
     if (!opened) give_up(progress, opened.error());
     emdb::Emdb db = std::move(opened).value();
     auto mirror = db.open_namespace("mirror");
@@ -160,9 +170,12 @@ emdb::Result<void> carry_out(emdb::Emdb& db, const emdb::Namespace& mirror, cons
             }
         });
     }
-    while (compacts) {
+    while (upkeep == Upkeep::compactions) {
         if (auto compacted = db.compact(); !compacted) give_up(progress, compacted.error());
         ++progress.compactions;
+    }
+    while (upkeep == Upkeep::checkpoints) {
+        if (auto taken = db.checkpoint(); !taken) give_up(progress, taken.error());
     }
     for (;;) pause();
 }
@@ -214,6 +227,7 @@ std::array<Records, threads> read_records(emdb::Emdb& db) {
         records.status().value();
     };
     read(db, "");
+    if (db.stats().value().range_scans_enabled) CHECK(db.range(emdb::Range::all()).value().size() == db.len().value());
     for (const std::string& name : db.list_namespaces().value()) read(db.open_namespace(name).value(), name);
     return result;
 }
@@ -261,17 +275,20 @@ TEST_CASE("kills: every write that returned survives SIGKILL, and transactions a
         progress->open.store(false);
 
         const bool compacts = round / 2 % 4 == 1;
+        const Upkeep upkeep = compacts ? Upkeep::compactions : round % 3 != 0 ? Upkeep::checkpoints : Upkeep::none;
+        const bool range_scans = round / 2 % 3 == 0;
         const std::array<std::uint64_t, threads> started_from = first;
         const pid_t pid = fork();
         REQUIRE(pid != -1);
-        if (pid == 0) child(path, mode, compacts, started_from, *progress);
+        if (pid == 0) child(path, mode, range_scans, upkeep, started_from, *progress);
         const std::uint64_t writes = random.one_in(8) ? 0 : 1 + random.below(3000);
         const std::uint64_t compactions = compacts ? random.below(3) : 0;
         const bool killed = kill_child(pid, *progress, compactions, writes, std::chrono::microseconds(random.below(20'000)));
         REQUIRE_MESSAGE(killed, std::string(progress->failure));
         before_open += !progress->open.load();
+        INFO("range scans ", range_scans, ", checkpoints ", upkeep == Upkeep::checkpoints);
 
-        auto opened = emdb::Emdb::builder().path(path).build();
+        auto opened = open(path, emdb::AppendMode::automatic, range_scans);
         REQUIRE_MESSAGE(opened.has_value(), opened.error().message());
         REQUIRE_FALSE(std::filesystem::exists(path + ".compact"));
         const std::array<Records, threads> found = read_records(*opened);

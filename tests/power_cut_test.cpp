@@ -50,6 +50,7 @@ public:
         disk_settings_.is_memory_backed = random_.one_in(4);
         settings_.records_of_one_size = random_.one_in(3);
         settings_.range_scans = random_.coin();
+        settings_.small_checkpoints = random_.coin();
     }
 
     /// Throws BrokenPromise.

@@ -2,6 +2,7 @@
 // EmdbBuilder: how a database is opened.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -12,6 +13,7 @@
 #include "api/path.hpp"
 #include "base/callbacks.hpp"
 #include "base/config.hpp"
+#include "base/executor.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
 #include "base/ttl.hpp"
@@ -19,6 +21,11 @@
 namespace emdb {
 
 class Emdb;
+#if EMDB_ASYNC
+class AsyncEmdb;
+template <class T>
+class Future;
+#endif
 
 namespace detail {
 class Environment;
@@ -87,6 +94,28 @@ public:
     EmdbBuilder& clock(F&& f) {
         return set_clock(detail::Clock(std::forward<F>(f)));
     }
+#if EMDB_IO_URING
+    /// Has syncs of the disk go through io_uring, which they don't without this call, since fdatasync() is quicker on most machines
+    /// (measure). `idle` other than 0: submitted to a kernel thread, which takes a processor until nothing has been submitted for so
+    /// long. Where there is no io_uring (an old kernel, a sandbox) one warning goes to `on_log`, and syncs are made as ever.
+    EmdbBuilder& iouring_sqpoll(std::uint32_t idle_ms);
+    EmdbBuilder& iouring_sqpoll(std::chrono::milliseconds idle);
+#endif
+#if EMDB_ASYNC
+    /// Where the asynchronous calls run, instead of emdb's own pool of threads (one for each processor, at most 8, shared by all
+    /// databases): an Executor, or anything with `post(std::function<void()>)`, by value, behind a pointer, or for a class derived
+    /// from Executor as a reference to what outlives the database. Null: the pool.
+    EmdbBuilder& executor(std::shared_ptr<Executor> executor);
+    EmdbBuilder& executor(Executor& executor) { return this->executor(detail::borrowed(executor)); }
+    template <detail::posts_tasks E>
+    EmdbBuilder& executor(E executor) {
+        return this->executor(std::shared_ptr<Executor>(std::make_shared<detail::ExecutorOf<E>>(std::move(executor))));
+    }
+    /// How many items a Stream may hold that its consumer has not taken. 64 by default; 0 is `invalid_config`.
+    EmdbBuilder& stream_depth(std::size_t items);
+    /// As `build()`, made by the pool or executor.
+    Future<Result<AsyncEmdb>> build_async() const;
+#endif
 
     /// Opens or creates the database. Errors: `invalid_config`; `io` (missing directory, permission, a directory as path,
     /// ...); `already_locked` (the message says by whom); `magic_mismatch` (not an emdb file); `version_mismatch`;
@@ -107,6 +136,8 @@ namespace detail {
 /// The seam for tests: runs a database on another Environment (a simulated disk) than the operating system's.
 struct BuilderAccess {
     static void set_environment(EmdbBuilder& builder, Environment& environment);
+    /// Checkpoints of smaller databases are used, too.
+    static void use_checkpoints_from(EmdbBuilder& builder, std::uint64_t file_size);
 };
 
 }  // namespace detail

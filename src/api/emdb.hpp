@@ -65,6 +65,11 @@ public:
     /// share of one under FlushPolicy::group. A failed sync is final: this call says `io`, later writes and flushes `poisoned`,
     /// until the database is reopened; reads go on.
     Result<void> flush();
+    /// Flushes, and writes the index to `<path>.meta`, so that the next open replays only what came later: it then takes
+    /// milliseconds instead of a second for five million records. Readers and writers go on; a writer may wait for the copy of one
+    /// part in 64 of the index. An error leaves the database as usable as before (one of the flush: see there), and an earlier
+    /// checkpoint in place. `<path>.meta` may be deleted at any time. Does nothing for a database in memory.
+    Result<void> checkpoint();
     /// Rewrites the file without what is dead: replaced and removed records, expired ones, frames of removals. Reads and writes go
     /// on; writers wait for the last step only (a few milliseconds), readers never. Records come to lie in key order where range
     /// scans are enabled. Needs free space for the result, and memory for a second index. The new file takes the old one's place, owner
@@ -80,8 +85,9 @@ public:
     /// databases, too. Cost: as compact().
     Result<void> backup_to(Path target) const;
 
-    /// Flushes, gives preallocated space back and releases the lock, for all copies of the handle; later calls answer
-    /// `stopped`, and a second close is no error. Dropping the last handle does the same, with errors sent to the log.
+    /// Flushes, writes a checkpoint, gives preallocated space back and releases the lock, for all copies of the handle; later calls
+    /// answer `stopped`, and a second close is no error. A checkpoint that can't be written is only told to the log. Dropping the last
+    /// handle does the same, with errors sent to the log.
     Result<void> close();
     /// Counters, collected in microseconds whatever the size of the database.
     Result<EmdbStats> stats() const;

@@ -1,6 +1,10 @@
 #pragma once
 // From the public file-wide calls to the engine.
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -81,9 +85,24 @@ EmdbBuilder& EmdbBuilder::verify_reads(bool on) { return options_->verify_reads 
 EmdbBuilder& EmdbBuilder::append_mode(AppendMode mode) { return options_->append_mode = mode, *this; }
 EmdbBuilder& EmdbBuilder::set_log(detail::LogCallback callback) { return options_->on_log = std::move(callback), *this; }
 EmdbBuilder& EmdbBuilder::set_clock(detail::Clock clock) { return options_->clock = std::move(clock), *this; }
+#if EMDB_IO_URING
+EmdbBuilder& EmdbBuilder::iouring_sqpoll(std::uint32_t idle_ms) { return options_->io_uring_poll_idle_ms = idle_ms, *this; }
+EmdbBuilder& EmdbBuilder::iouring_sqpoll(std::chrono::milliseconds idle) {
+    constexpr std::chrono::milliseconds::rep longest = (std::numeric_limits<std::uint32_t>::max)();
+    return iouring_sqpoll(static_cast<std::uint32_t>(std::clamp<std::chrono::milliseconds::rep>(idle.count(), 0, longest)));
+}
+#endif
+#if EMDB_ASYNC
+EmdbBuilder& EmdbBuilder::executor(std::shared_ptr<Executor> executor) { return options_->executor = std::move(executor), *this; }
+EmdbBuilder& EmdbBuilder::stream_depth(std::size_t items) { return options_->stream_depth = items, *this; }
+#endif
 
 void detail::BuilderAccess::set_environment(EmdbBuilder& builder, Environment& environment) {
     builder.options_->environment = &environment;
+}
+
+void detail::BuilderAccess::use_checkpoints_from(EmdbBuilder& builder, std::uint64_t file_size) {
+    builder.options_->checkpoint_used_from = file_size;
 }
 
 Result<Emdb> EmdbBuilder::build() const {
@@ -116,6 +135,8 @@ Result<bool> Emdb::drop_namespace(std::string_view name) { return engine_->drop_
 Result<std::vector<std::string>> Emdb::list_namespaces() const { return engine_->list_namespaces(); }
 
 Result<void> Emdb::flush() { return engine_->flush(); }
+
+Result<void> Emdb::checkpoint() { return engine_->checkpoint(); }
 
 Result<void> Emdb::compact() { return engine_->compact(); }
 

@@ -33,6 +33,7 @@ class Focus;
 
 namespace detail {
 
+class AsyncTarget;
 class Engine;
 struct KeyspaceState;
 
@@ -220,6 +221,7 @@ public:
 protected:
     friend class Transaction;
     friend class Focus;
+    friend class detail::AsyncTarget;
     Keyspace(std::shared_ptr<detail::Engine> engine, std::shared_ptr<detail::KeyspaceState> state) noexcept;
 
     Result<std::size_t> visit_each(std::span<const Bytes> keys,

@@ -2,13 +2,16 @@
 // Everything that EmdbBuilder collects for opening a database.
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "base/config.hpp"
 #include "base/callbacks.hpp"
+#include "base/config.hpp"
 #include "base/encryption_input.hpp"
+#include "base/executor.hpp"
 #include "base/options.hpp"
 
 namespace emdb::detail {
@@ -41,6 +44,14 @@ struct OpenOptions {
     std::optional<Cipher> cipher;
 #endif
     Environment* environment = nullptr;  ///< null: the operating system's
+    std::uint64_t checkpoint_used_from = std::uint64_t{256} << 10;  ///< a shorter journal is replayed from its start
+#if EMDB_IO_URING
+    std::optional<std::uint32_t> io_uring_poll_idle_ms;
+#endif
+#if EMDB_ASYNC
+    std::shared_ptr<Executor> executor;  ///< null: emdb's own pool
+    std::size_t stream_depth = 64;
+#endif
 };
 
 }  // namespace emdb::detail

@@ -28,6 +28,7 @@ Result<void> Engine::close() {
     auto flushed = in_memory_ ? Result<void>() : close_journal();
     state_.store(State::closed, std::memory_order_release);
     if (in_memory_) return flushed;
+    if (flushed) checkpoint_at_close();
     if (auto removed = environment_.files().remove(lock_file_path(absolute_path_)); !removed) {
         log(LogLevel::warning, "The lock file of '" + path_ + "' stays behind: " + removed.error().message());
     }

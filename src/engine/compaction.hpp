@@ -178,6 +178,7 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
         } else if (auto placed = put_in_place(change_over, temporary, old->file(), rewrite.target().generation().file()); !placed) {
             return placed;
         }
+        checkpoint_end_ = 0;
     }
     note_compaction();
     pins_->reclaim_all();

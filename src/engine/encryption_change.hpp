@@ -16,6 +16,7 @@
 #include "engine/opening.hpp"
 #include "journal/header.hpp"
 #include "journal/key_block.hpp"
+#include "journal/meta_file.hpp"
 
 #if EMDB_ENCRYPT
 
@@ -136,7 +137,16 @@ private:
             return EngineOpening{environment_, options, path_, path_}.make_key(fresh);
         };
         if (auto rewritten = (*engine)->compact_into(set_key); !rewritten) return rewritten;
-        return (*engine)->close();
+        if (auto closed = (*engine)->close(); !closed || next == nullptr) return closed;
+        return remove_checkpoint();
+    }
+
+    // A plain database's has the names of its namespaces. If this is not reached, the next opening does it.
+    Result<void> remove_checkpoint() {
+        auto absolute = environment_.files().absolute(path_);
+        if (!absolute) return std::move(absolute).error();
+        auto removed = environment_.files().remove(meta_path(*absolute));
+        return removed || is_not_found(removed.error()) ? Result<void>() : removed;
     }
 
     Environment& environment_;

@@ -14,6 +14,8 @@
 //   expiry.hpp          insert_with_ttl and its kin, sweep_expired
 //   groups.hpp          keys with a common prefix: group, delete_group
 //   namespaces.hpp      opening, dropping, clearing keyspaces
+//   checkpoint.hpp      from the index to the checkpoint file
+//   checkpoint_load.hpp and back
 //   rewrite.hpp         copying the database into another file while it is used
 //   compaction.hpp      putting that file in the database's place
 //   auto_compaction.hpp when that happens by itself
@@ -52,6 +54,7 @@
 #include "engine/expiry_clock.hpp"
 #include "engine/generation.hpp"
 #include "engine/keyspace_state.hpp"
+#include "journal/meta_file.hpp"
 #include "os/contract.hpp"
 
 namespace emdb::detail {
@@ -154,16 +157,26 @@ public:
     Result<std::vector<std::string>> list_namespaces() const;
 
     Result<void> flush();
+    Result<void> checkpoint();
     Result<void> compact();
     Result<void> compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare);
     Result<void> backup_to(const std::string& target);
     Result<void> close();
     Result<EmdbStats> stats() const;
 
+    // For who flushes in the name of others.
+    bool shares_syncs() const noexcept { return options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush; }
+    Error unsynced_error(const Error& error) const;
+    /// What a write, a flush or a transaction answers that is made by the closure of a running transaction, or in a forked child.
+    Result<void> refuse_write() const;
+    const OpenOptions& options() const noexcept { return options_; }
+
 private:
     friend class BulkLoad;
     friend class StagedWrites;
     friend class IndexBuilder;
+    friend class CheckpointWriter;
+    friend class CheckpointLoad;
     friend class HashIterationSource;
     friend class RangeIterationSource;
     friend class GroupRemoval;
@@ -297,7 +310,6 @@ private:
     }
 
     // Write path.
-    Result<void> refuse_write() const;
     Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);
@@ -321,7 +333,7 @@ private:
     Result<void> after_write();
 
     // The ordered index.
-    Result<void> order(KeyspaceState& keyspace);
+    Result<void> order(KeyspaceState& keyspace, std::vector<std::uint64_t> in_key_order = {});
     Result<void> order_as(KeyspaceState& keyspace, std::span<const std::uint64_t> offsets);
     Result<void> prepare_put(const OrderedIndex& index, Bytes key, OrderedPut& prepared) const;
     Result<NodePool::Promise> promise_nodes(const OrderedIndex& index, std::span<const Bytes> new_keys) const;
@@ -378,9 +390,16 @@ private:
     }
 
     Result<void> start(OpenedFile opened);
+#if EMDB_IO_URING
+    void open_ring();
+    void use_ring(File& file) const;
+#endif
     Result<void> close_journal();
     Result<void> recover(std::uint64_t file_size);
-    Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn);
+    Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end, std::uint64_t torn);
+    void checkpoint_at_close();
+    /// In memory there is nothing to come back to. A checkpoint says things about keys, and of sealed ones none may be said.
+    bool keeps_checkpoints() const noexcept { return meta_supported && !in_memory_ && !journal().seals(); }
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
     std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }
@@ -391,6 +410,9 @@ private:
     const std::string path_;           ///< as the user gave it
     std::string absolute_path_;        ///< for names of other files
     const bool in_memory_;
+#if EMDB_IO_URING
+    std::shared_ptr<SyncRing> ring_;   ///< null: syncs are system calls
+#endif
     const bool verify_reads_;
     const std::uint32_t fork_count_;
     std::uint64_t hash_key_0_ = 0;
@@ -402,7 +424,8 @@ private:
     std::shared_ptr<KeyspaceState> default_keyspace_;
 
     std::array<Stripe, shard_count> stripes_;
-    std::mutex maintenance_;            ///< held by whoever rewrites the file or closes it
+    std::mutex maintenance_;            ///< held by whoever rewrites the file, takes a checkpoint, or closes
+    std::uint64_t checkpoint_end_ = 0;  ///< under maintenance_; the journal's end for which a close need not write one; 0: none
     std::atomic<bool> closing_{false};  ///< whoever holds maintenance_ is to give up
     std::shared_ptr<AutoCompaction> auto_compaction_;  ///< null: off
     alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close

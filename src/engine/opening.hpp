@@ -276,6 +276,20 @@ Engine::Engine(const OpenOptions& options, Environment& environment, std::string
       pins_(std::make_shared<Pins>()),
       ordered_nodes_(options.range_scans ? std::make_shared<NodePool>() : nullptr) {}
 
+#if EMDB_IO_URING
+void Engine::open_ring() {
+    if (!options_.io_uring_poll_idle_ms || in_memory_) return;
+    int why = 0;
+    ring_ = SyncRing::open(*options_.io_uring_poll_idle_ms, why);
+    if (ring_ != nullptr) return;
+    log(LogLevel::warning, "'" + path_ + "' is synced by system calls: " + system_error("set up", "io_uring", why).message());
+}
+
+void Engine::use_ring(File& file) const {
+    if (ring_ != nullptr) file.sync_through(ring_);
+}
+#endif
+
 // Takes over an open file and makes a usable engine of it.
 Result<void> Engine::start(OpenedFile opened) {
     auto size = opened.file->size();
@@ -284,6 +298,10 @@ Result<void> Engine::start(OpenedFile opened) {
         return Error(ErrorCode::invalid_config, "append_mode(mapped) was asked for, but the file system of '" + path_ +
                      "' does not keep allocated space allocated. Use AppendMode::automatic.");
     }
+#if EMDB_IO_URING
+    open_ring();
+    use_ring(*opened.file);
+#endif
     hash_key_0_ = opened.header.hash_key_0;
     hash_key_1_ = opened.header.hash_key_1;
     next_namespace_id_ = opened.header.next_namespace_id;
@@ -304,6 +322,11 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     if (options.flush_policy.kind() == FlushPolicy::Kind::every_n && options.flush_policy.n() == 0) {
         return Error(ErrorCode::invalid_config, "FlushPolicy::every_n(0) would never flush. Give a number of writes from 1 on.");
     }
+#if EMDB_ASYNC
+    if (options.stream_depth == 0) {
+        return Error(ErrorCode::invalid_config, "stream_depth(0) would let no item through. Give a number of items from 1 on.");
+    }
+#endif
     if (options.auto_compact && !(options.auto_compact->dead_ratio > 0 && options.auto_compact->dead_ratio <= 1)) {
         return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1.");
     }

@@ -22,15 +22,12 @@ inline void prefetch_key_in_journal(const void* journal, std::uint64_t offset) n
     __builtin_prefetch(static_cast<const Journal*>(journal)->address(offset));
 }
 
-// Gives a keyspace its ordered index, if the database has them. Nobody else uses the keyspace yet. Sorting what is there is
-// faster than inserting record by record during the replay, leaves out what was overwritten or removed, and fills nodes better.
-Result<void> Engine::order(KeyspaceState& keyspace) {
-    if (!options_.range_scans) return {};
-    const KeyspaceIndex& index = keyspace.index();
+// The offsets of all records in key order. Nobody changes the index meanwhile.
+inline std::vector<std::uint64_t> sort_records(const KeyspaceIndex& index) {
     std::vector<std::uint64_t> offsets;
     offsets.reserve(static_cast<std::size_t>(index.hash.totals().records));
     if (index.hash.has_shards()) {
-        const Pins::Pin pin(*pins_);
+        const Pins::Pin pin(index.hash.pins());
         for (HashIndex::Cursor cursor; !cursor.at_end();) index.hash.collect(cursor, offsets);
     }
     std::vector<OffsetToSort> entries;
@@ -38,7 +35,17 @@ Result<void> Engine::order(KeyspaceState& keyspace) {
     for (const std::uint64_t offset : offsets) entries.push_back({0, offset});
     sort_by_key(entries, KeyReader(&index.journal(), &key_in_journal, &prefetch_key_in_journal), 0);
     for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = entries[i].offset;
-    return order_as(keyspace, offsets);
+    return offsets;
+}
+
+// Gives a keyspace its ordered index, if the database has them. Nobody else uses the keyspace yet. Sorting what is there is
+// faster than inserting record by record during the replay, leaves out what was overwritten or removed, and fills nodes better. A
+// checkpoint may know the order; a list that has not all records is not relied upon.
+Result<void> Engine::order(KeyspaceState& keyspace, std::vector<std::uint64_t> in_key_order) {
+    if (!options_.range_scans) return {};
+    const KeyspaceIndex& index = keyspace.index();
+    if (in_key_order.size() != index.hash.totals().records) in_key_order = sort_records(index);
+    return order_as(keyspace, in_key_order);
 }
 
 // The same, where the order is known.

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/checkpoint_load.hpp"
 #include "engine/engine.hpp"
 #include "journal/replay.hpp"
 
@@ -19,7 +20,11 @@ namespace emdb::detail {
 /// bucket is fetched while others are applied.
 class IndexBuilder {
 public:
-    explicit IndexBuilder(Engine& engine) : engine_(engine) { by_id_[0] = engine.default_keyspace_.get(); }
+    /// With a checkpoint, it goes on from there.
+    explicit IndexBuilder(Engine& engine, CheckpointLoad* checkpoint = nullptr) : engine_(engine), checkpoint_(checkpoint) {
+        by_id_[0] = engine.default_keyspace_.get();
+        for (const auto& entry : engine.namespaces_) by_id_[entry.second->id] = entry.second.get();
+    }
 
     Result<void> apply(std::uint64_t offset, const FrameView& frame) {
         switch (frame.kind()) {
@@ -30,6 +35,7 @@ public:
                 KeyspaceState* keyspace = keyspace_of(frame);
                 if (keyspace == nullptr) return unknown_namespace(offset);
                 forget(*keyspace);
+                if (ReplayedChanges* changes = changes_of(*keyspace)) changes->clear();
                 return {};
             }
             case FrameKind::namespace_create: return create_namespace(offset, frame);
@@ -81,6 +87,10 @@ private:
             if (auto room = engine_.make_room(keyspace.index(), hash.shard(), 1, pending.frame.expiry_unix_ms != 0); !room) return room;
         }
         const Engine::Current current = engine_.find_slot(keyspace, hash, pending.frame.key);
+        if (ReplayedChanges* changes = changes_of(keyspace)) {
+            if (current.at) changes->replaced(current.at.offset);
+            if (pending.frame.kind() == FrameKind::put) changes->put(pending.hash, pending.offset);
+        }
         NodePool::Promise nodes;
         if (const OrderedIndex* ordered = keyspace.index().ordered.get(); ordered != nullptr && !current.at) {
             auto promised = engine_.promise_nodes(*ordered, {&pending.frame.key, 1});
@@ -116,10 +126,16 @@ private:
         KeyspaceState* keyspace = keyspace_of(frame);
         if (keyspace == nullptr || keyspace->id == 0) return unknown_namespace(offset);
         forget(*keyspace);
+        if (checkpoint_ != nullptr) checkpoint_->dropped(*keyspace);
         by_id_.erase(keyspace->id);
         last_ = nullptr;
         engine_.namespaces_.erase(engine_.namespaces_.find(keyspace->name));
         return {};
+    }
+
+    /// Null: nobody wants to know.
+    ReplayedChanges* changes_of(const KeyspaceState& keyspace) const {
+        return checkpoint_ == nullptr ? nullptr : checkpoint_->changes_of(keyspace);
     }
 
     void forget(KeyspaceState& keyspace) {
@@ -141,6 +157,7 @@ private:
     }
 
     Engine& engine_;
+    CheckpointLoad* const checkpoint_;
     std::unordered_map<std::uint32_t, KeyspaceState*> by_id_;
     KeyspaceState* last_ = nullptr;
     std::array<Pending, ring_size> ring_;
@@ -153,28 +170,40 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     Generation& generation = this->generation();
     // While the index is built, every frame in the file may be looked at again.
     generation.journal().start_at(file_size, file_size, file_size);
+    CheckpointLoad checkpoint(*this, file_size);
     JournalReplay replay(generation.map().at(0), file_size, generation.journal().coding(), path_);
-    IndexBuilder builder(*this);
-    auto summary = replay.run(builder);
+    const auto run = [&]() -> Result<ReplaySummary> {
+        IndexBuilder builder(*this, &checkpoint);
+        auto summary = replay.run(builder, checkpoint.start());
+        if (!summary) return summary;
+        if (auto finished = builder.finish(); !finished) return std::move(finished).error();
+        return summary;
+    };
+    const bool restored = checkpoint.restore();
+    auto summary = run();
+    if (restored && !checkpoint.accept(summary)) summary = run();
     if (!summary) return std::move(summary).error();
-    if (auto finished = builder.finish(); !finished) return finished;
-    if (auto ordered = order(*default_keyspace_); !ordered) return ordered;
+    if (auto ordered = order(*default_keyspace_, checkpoint.key_order(*default_keyspace_)); !ordered) return ordered;
     for (const auto& entry : namespaces_) {
-        if (auto ordered = order(*entry.second); !ordered) return ordered;
+        if (auto ordered = order(*entry.second, checkpoint.key_order(*entry.second)); !ordered) return ordered;
     }
     const std::uint64_t end = summary->end;
+    const std::uint64_t durable_end = (std::max)(summary->vouched_end, checkpoint.durable_end());
     if (summary->ends_with_close_mark && end == file_size) {
-        generation.journal().start_at(end, file_size, summary->vouched_end);
-        generation.flusher().start_at(summary->vouched_end, end);
+        generation.journal().start_at(end, file_size, durable_end);
+        generation.flusher().start_at(durable_end, end);
         generation.flusher().ends_with_close_mark();
+        if (checkpoint.exact_end() == end) checkpoint_end_ = end;
         return {};
     }
-    return settle_tail(file_size, *summary, replay.torn_bytes(end));
+    return settle_tail(file_size, *summary, durable_end, replay.torn_bytes(end));
 }
 
 // After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one, and the
-// part that no mark vouches for becomes vouched for before anything new is written.
-Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t torn) {
+// part that is not known to be on the disk, by a mark or by a checkpoint, is written again. Both reach the disk before anything new
+// is written; but not before the first write or flush does the database wait for that.
+Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end,
+                                 std::uint64_t torn) {
     File& file = generation().file();
     if (torn != 0) {
         log(LogLevel::warning, "'" + path_ + "' was not closed cleanly: cut a torn tail of " + std::to_string(torn) +
@@ -184,21 +213,18 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
                                 ", nothing was torn.");
     }
     Journal& journal = generation().journal();
-    journal.start_at(summary.end, summary.end, summary.vouched_end);
+    journal.start_at(summary.end, summary.end, durable_end);
     if (auto rewritten = journal.rewrite_unvouched(); !rewritten) return rewritten;
     if (summary.end != file_size) {
         if (auto cut = file.truncate(summary.end); !cut) return cut;
     }
-    if (auto synced = file.sync(); !synced) return synced;
+    journal.sync_before_appending();
+    generation().flusher().start_at(durable_end, summary.vouched_end);
     if (!in_memory_) {
         // Nothing says that the file's name is durable: who created it, compacted it or made it as a backup may have been stopped
         // right after giving it. Whoever closed it cleanly had been here before.
         if (auto named = environment_.files().sync_directory_of(absolute_path_); !named) return named;
     }
-    if (summary.vouched_end != summary.end && wants_session()) {
-        if (auto begun = begin_session(); !begun) return begun;
-    }
-    generation().flusher().vouch_for(summary.end, summary.vouched_end);
     return {};
 }
 

@@ -117,6 +117,9 @@ private:
         target_->hash_key_1_ = header.hash_key_1;
         const bool mapped_append = source_.options_.append_mode != AppendMode::pwrite;
         auto sealer = make_sealer(fresh);
+#if EMDB_IO_URING
+        source_.use_ring(*fresh.file);
+#endif
         auto* generation = new Generation(std::move(fresh.file), header, std::move(sealer), mapped_append, source_.path_);
         target_->generation_.store(generation, std::memory_order_seq_cst);
         if (auto mapped = generation->map().open(generation->file(), journal_start); !mapped) return mapped;

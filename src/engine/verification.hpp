@@ -14,13 +14,31 @@
 #include "engine/inspected_file.hpp"
 #include "journal/contents.hpp"
 #include "journal/frame_rules.hpp"
+#include "journal/meta_file.hpp"
+#include "journal/replay.hpp"
 #include "journal/survey.hpp"
 #include "os/contract.hpp"
 
 namespace emdb::detail {
 
-/// Whether the checkpoint beside a database would be used by the next open. There are no checkpoints yet.
-inline bool meta_is_usable(Environment&, const std::string& /*path*/, const InspectedFile&) { return false; }
+/// Whether the checkpoint beside a database would be used by the next open.
+inline bool meta_is_usable(Environment& environment, const std::string& path, const InspectedFile& file) {
+    struct Nowhere {
+        Result<void> apply(std::uint64_t, const FrameView&) { return {}; }
+    };
+    if (file.sealer != nullptr) return false;  // encrypted databases have none
+    if (!file.header || !file.seed || !file.survey->reach(file.size())) return false;
+    const auto name = environment.files().absolute(path);
+    if (!name) return false;
+    const std::byte* const journal = file.survey->bytes();
+    const auto fits = check_meta_file(environment.files(), *name, *file.header, {journal, static_cast<std::size_t>(file.size())});
+    if (!fits) return false;
+    ReplaySummary before;
+    before.end = fits->from;
+    Nowhere nowhere;
+    const auto replayed = JournalReplay(journal, file.size(), file.coding(), path).run(nowhere, before);
+    return replayed && replayed->end >= fits->to;
+}
 
 /// What the survey reports to.
 class Verification {

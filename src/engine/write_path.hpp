@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "engine/engine.hpp"
+#include "engine/sync_deferral.hpp"
 
 namespace emdb::detail {
 
@@ -238,10 +239,19 @@ Result<void> Engine::after_write() {
         const std::uint64_t writes = writes_since_flush_.fetch_add(1, std::memory_order_relaxed) + 1;
         if (writes % policy.n() != 0) return {};
     }
+#if EMDB_ASYNC
+    if (SyncDeferral::takes_over(*this)) return {};
+#endif
     auto flushed = reference()->flusher().flush(true);
-    if (flushed || flushed.error().code() == ErrorCode::io) return flushed;
-    return Error(flushed.error().code(), "The write to '" + path_ + "' was applied, but may or may not be found after reopening, "
-                 "because it could not be synced: " + flushed.error().message());
+    if (flushed) return flushed;
+    return unsynced_error(flushed.error());
+}
+
+// What a write says whose sync failed.
+Error Engine::unsynced_error(const Error& error) const {
+    if (error.code() == ErrorCode::io) return error;
+    return Error(error.code(), "The write to '" + path_ + "' was applied, but may or may not be found after reopening, because it "
+                 "could not be synced: " + error.message());
 }
 
 // Inlined, so that a plain insert is one function with no expiry to hand around.

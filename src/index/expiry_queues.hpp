@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <span>
 
 #include "base/config.hpp"
 #include "index/hash_index.hpp"
@@ -100,6 +101,30 @@ public:
             shrink(queue);
             queue.publish_soonest();
         }
+    }
+
+    /// For keeping a queue elsewhere: its entries, and how many of them are not garbage.
+    std::span<const Entry> entries(std::size_t shard) const noexcept {
+        Queues* queues = queues_.load(std::memory_order_acquire);
+        if (queues == nullptr) return {};
+        return {(*queues)[shard].begin(), (*queues)[shard].size};
+    }
+    std::size_t current(std::size_t shard) const noexcept {
+        const Queues* queues = queues_.load(std::memory_order_acquire);
+        return queues == nullptr ? 0 : (*queues)[shard].current;
+    }
+    /// Fills an empty queue of a keyspace that nobody else uses yet. False: out of memory.
+    bool restore(std::size_t shard, std::span<const Entry> entries, std::size_t current) noexcept {
+        Queues* queues = queues_.load(std::memory_order_acquire);
+        if (queues == nullptr && (queues = create()) == nullptr) return false;
+        Queue& queue = (*queues)[shard];
+        if (!resize(queue, entries.size())) return false;
+        std::copy(entries.begin(), entries.end(), queue.begin());
+        queue.size = entries.size();
+        queue.current = (std::min)(current, queue.size);
+        std::make_heap(queue.begin(), queue.end(), Later());
+        queue.publish_soonest();
+        return true;
     }
 
     /// Takes entries that are due out of a shard's queue, soonest first. They go back at its destruction, unless drop() was called.

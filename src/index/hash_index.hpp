@@ -232,6 +232,26 @@ public:
     /// Whether any key was ever stored: only then are there shards to change.
     bool has_shards() const noexcept { return shards_.load(std::memory_order_acquire) != nullptr; }
 
+    /// Finishes a shard's growth and returns its only table, for copying; null: the shard has none.
+    const HashTable* settle(std::size_t shard_number) {
+        Shard* shards = shards_.load(std::memory_order_acquire);
+        if (shards == nullptr) return nullptr;
+        Shard& shard = shards[shard_number];
+        if (shard.next.load(std::memory_order_relaxed) != nullptr) move_some(shard, UINT32_MAX);
+        return shard.table.load(std::memory_order_relaxed);
+    }
+    /// Gives an empty shard of an index that nobody else uses yet a filled table; different shards may be given theirs at the same
+    /// time. False: out of memory.
+    bool adopt(std::size_t shard_number, HashTable* table, const RecordTotals& totals) noexcept {
+        Shard* shards = shards_.load(std::memory_order_acquire);
+        if (shards == nullptr && (shards = create_shards()) == nullptr) return false;
+        Shard& shard = shards[shard_number];
+        shard.account(totals.records, totals.logical_bytes, totals.frame_bytes);
+        memory_bytes_.fetch_add(table->bytes(), std::memory_order_relaxed);
+        shard.table.store(table, std::memory_order_release);
+        return true;
+    }
+
     /// What clear() has unlinked, for dispose_of() once readers may look again.
     struct Unlinked {
         std::array<HashTable*, 2 * shard_count> tables{};

@@ -9,11 +9,14 @@
 // A key whose home bucket is full lies in a following one (cyclically). Its home counts it as displaced and remembers four bits of
 // its tag in a filter: nearly every lookup is over after one cache line, and removal needs no tombstones.
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
+#include <span>
 
 #include "os/contract.hpp"
 
@@ -55,6 +58,35 @@ struct alignas(64) Bucket {
 };
 static_assert(sizeof(Bucket) == 64);
 
+/// One piece of memory for many tables that are made at the same time: together they are large enough for huge pages, which are
+/// made and looked up many times as quickly. Kept by its maker and by every table in it.
+class TableArena {
+public:
+    /// Null: out of memory.
+    static TableArena* create(std::size_t size) noexcept {
+        auto* arena = new (std::nothrow) TableArena(size);
+        if (arena == nullptr || arena->data_ != nullptr) return arena;
+        delete arena;
+        return nullptr;
+    }
+    TableArena(const TableArena&) = delete;
+    TableArena& operator=(const TableArena&) = delete;
+
+    std::byte* data() const noexcept { return data_; }
+    void retain() noexcept { keepers_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (keepers_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+private:
+    explicit TableArena(std::size_t size) noexcept : size_(size), data_(static_cast<std::byte*>(allocate_pages(size))) {}
+    ~TableArena() { release_pages(data_, size_); }
+
+    const std::size_t size_;
+    std::byte* const data_;
+    std::atomic<std::uint32_t> keepers_{1};
+};
+
 class HashTable {
 public:
     /// Null: out of memory.
@@ -64,6 +96,12 @@ public:
         delete table;
         return nullptr;
     }
+    /// In a part of an arena that has room for the buckets.
+    static HashTable* create(std::uint32_t bucket_count, TableArena& arena, std::size_t at) noexcept {
+        return new (std::nothrow) HashTable(bucket_count, arena, at);
+    }
+    /// Tables of this size have pages of their own.
+    static bool has_pages(std::size_t size) noexcept { return size >= pages_min; }
     static void destroy(void* table) noexcept { delete static_cast<HashTable*>(table); }
 
     HashTable(const HashTable&) = delete;
@@ -164,6 +202,15 @@ public:
         for_each_displaced(first, own.displaced.load(std::memory_order_acquire), f);
     }
 
+    /// The buckets as they lie in memory, to be copied while nobody changes them, or filled while nobody looks.
+    std::span<std::byte> memory() const noexcept {
+        return {reinterpret_cast<std::byte*>(buckets_), std::size_t{bucket_count_} * sizeof(Bucket)};
+    }
+
+    /// Judges a table that was filled from outside: whether it holds that many records at offsets below `end`, and is one that
+    /// lookups, growth and removal get through without long ways. Keys may still be in wrong places.
+    bool is_sound(std::uint64_t records, std::uint64_t end) const noexcept;
+
 private:
     [[gnu::always_inline]] static std::uint64_t slot_if(const Bucket& bucket, std::size_t i, std::uint32_t position,
                                                         std::uint64_t otherwise) noexcept {
@@ -182,10 +229,17 @@ private:
             for (std::uint32_t i = 0; buckets_ != nullptr && i < bucket_count; ++i) new (buckets_ + i) Bucket{};
         }
     }
+    HashTable(std::uint32_t bucket_count, TableArena& arena, std::size_t at) noexcept
+        : bucket_count_(bucket_count), buckets_(reinterpret_cast<Bucket*>(arena.data() + at)), arena_(&arena) {
+        arena.retain();
+    }
     ~HashTable() {
         const std::size_t size = std::size_t{bucket_count_} * sizeof(Bucket);
         if (buckets_ == nullptr) return;
-        if (size >= pages_min) {
+        if (arena_ != nullptr) {
+            give_back_pages(buckets_, size);
+            arena_->release();
+        } else if (size >= pages_min) {
             release_pages(buckets_, size);
         } else {
             ::operator delete(buckets_, std::align_val_t{alignof(Bucket)});
@@ -227,6 +281,62 @@ private:
 
     const std::uint32_t bucket_count_;
     Bucket* buckets_ = nullptr;
+    TableArena* const arena_ = nullptr;
 };
+
+inline bool HashTable::is_sound(std::uint64_t records, std::uint64_t end) const noexcept {
+    // What homes say is displaced, less what is found.
+    const std::unique_ptr<std::uint16_t[]> missing(new (std::nothrow) std::uint16_t[bucket_count_]);
+    if (missing == nullptr) return false;
+    std::uint64_t said = 0;
+    for (std::uint32_t b = 0; b < bucket_count_; ++b) {
+        missing[b] = static_cast<std::uint16_t>(buckets_[b].displaced.load(std::memory_order_relaxed) & displaced_mask);
+        said += missing[b];
+    }
+    std::uint64_t slots = 0;
+    std::uint64_t displaced = 0;
+    std::uint64_t way = 0;
+    std::uint64_t highest = 0;
+    // first_position() of one bucket after the other, without dividing: 2^32 * b / bucket_count and what is left of it.
+    const std::uint64_t step = (std::uint64_t{1} << 32) / bucket_count_;
+    const std::uint64_t step_rest = (std::uint64_t{1} << 32) % bucket_count_;
+    std::uint64_t quotient = 0;
+    std::uint64_t rest = 0;
+    for (std::uint32_t b = 0; b < bucket_count_; ++b) {
+        const Bucket& bucket = buckets_[b];
+        const auto first_here = static_cast<std::uint32_t>(quotient + (rest != 0));
+        rest += step_rest;
+        const bool carry = rest >= bucket_count_;
+        quotient += step + carry;
+        rest -= carry ? bucket_count_ : 0;
+        const auto last_here = static_cast<std::uint32_t>(quotient + (rest != 0) - 1) - first_here;
+        // Without branches on the single slots: which are empty or displaced can't be predicted.
+        unsigned away = 0;
+        const auto look_at = [&](unsigned i) {
+            const std::uint64_t slot = bucket.slot[i].load(std::memory_order_relaxed);
+            const unsigned used = slot != 0;
+            slots += used;
+            highest = (std::max)(highest, slot & offset_mask);
+            away |= (used & static_cast<unsigned>(bucket.position[i].load(std::memory_order_relaxed) - first_here > last_here)) << i;
+        };
+        static_assert(slots_per_bucket == 5);
+        look_at(0);
+        look_at(1);
+        look_at(2);
+        look_at(3);
+        look_at(4);
+        for (; away != 0; away &= away - 1) {
+            const std::uint32_t first = home(bucket.position[std::countr_zero(away)].load(std::memory_order_relaxed));
+            --missing[first];
+            ++displaced;
+            way += b > first ? b - first : b + bucket_count_ - first;
+        }
+    }
+    std::uint32_t left = 0;
+    for (std::uint32_t b = 0; b < bucket_count_; ++b) left |= missing[b];
+    constexpr std::uint64_t way_for_a_slot = 16;  // a full table's, and more; at the usual load it is below one bucket
+    return left == 0 && highest < end && slots == records && displaced == said &&
+           way <= way_for_a_slot * slots_per_bucket * bucket_count_;
+}
 
 }  // namespace emdb::detail

@@ -23,19 +23,10 @@ class Flusher {
 public:
     Flusher(File& file, Journal& journal, const std::string& path) noexcept : file_(file), journal_(journal), path_(path) {}
 
-    /// Everything below `end` is durable, and the frames from `end` to `marked_end` are marks that say so.
+    /// Everything below `end` is durable, and the marks below `marked_end` are all that is needed to say so.
     void start_at(std::uint64_t end, std::uint64_t marked_end) noexcept {
         durable_.store(end, std::memory_order_relaxed);
         nothing_new_end_ = marked_end;
-    }
-
-    /// Opening after an unclean close: everything below `end` has been synced just now; the mark that says so is appended unless
-    /// the journal has it already. If it can't be (a full disk), it is not needed for reading.
-    void vouch_for(std::uint64_t end, std::uint64_t vouched_end) {
-        durable_.store(end, std::memory_order_relaxed);
-        nothing_new_end_ = end;
-        if (vouched_end == end) return;
-        if (append_mark(FrameKind::sync_mark)) nothing_new_end_ = marked_end_;
     }
 
     /// Everything that completed before the call is durable when it returns. With `shared`, a sync that another caller began
@@ -86,6 +77,9 @@ public:
         const std::lock_guard lock(mutex_);
         return journal_.completed() == nothing_new_end_ && last_mark_closes_;
     }
+
+    /// Up to where the journal is known to have reached the disk.
+    std::uint64_t durable_end() const noexcept { return durable_.load(std::memory_order_relaxed); }
 
     /// The journal ends with a close mark: a close without writes in between need not add one.
     void ends_with_close_mark() noexcept { last_mark_closes_ = true; }

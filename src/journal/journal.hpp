@@ -91,6 +91,9 @@ public:
         return {};
     }
 
+    /// What is in the file now, its size included, is to reach the disk before anything is appended.
+    void sync_before_appending() noexcept { sync_first_.store(true, std::memory_order_relaxed); }
+
     std::uint32_t seed() const noexcept { return seed_; }
     FrameCoding coding() const noexcept { return {seed_, sealer_}; }
     std::uint64_t mark_size() const noexcept { return mark_frame_size + (seals() ? frame_nonce_size + frame_tag_size : 0); }
@@ -200,7 +203,10 @@ public:
     void log_to(const LogCallback& log) { log_ = log; }
 
     /// A sync has covered the journal up to `end`.
-    void synced(std::uint64_t end) noexcept { synced_end_.store(end, std::memory_order_relaxed); }
+    void synced(std::uint64_t end) noexcept {
+        synced_end_.store(end, std::memory_order_relaxed);
+        sync_first_.store(false, std::memory_order_release);
+    }
 
     /// After the last append: cuts the file back to the journal's end.
     Result<void> cut_back() {
@@ -272,7 +278,7 @@ private:
     // A large frame is not stored into prepared space but makes its own. Under the growth lock, so that nobody prepares it too.
     Result<std::uint64_t> reserve_large(std::uint64_t size) {
         const std::lock_guard lock(growth_);
-        if (auto rewritten = rewrite_unvouched(); !rewritten) return std::move(rewritten).error();
+        if (auto settled = settle(); !settled) return std::move(settled).error();
         std::uint64_t offset = tail_.load(std::memory_order_relaxed);
         for (;;) {
             if (poisoned()) return Error(ErrorCode::poisoned, "An earlier write or sync failed; reopen the database.");
@@ -286,7 +292,7 @@ private:
     // Makes room for `size` bytes behind the tail: allocated, zeroed, and for stores mapped and populated.
     Result<void> prepare(std::uint64_t size, Way way) {
         const std::lock_guard lock(growth_);
-        if (auto rewritten = rewrite_unvouched(); !rewritten) return rewritten;
+        if (auto settled = settle(); !settled) return settled;
         const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
         std::uint64_t prepared = prepared_.load(std::memory_order_relaxed);
         if (tail + size > prepared) {
@@ -306,6 +312,19 @@ private:
         constexpr std::uint64_t populate_step = std::uint64_t{1} << 20;
         const std::uint64_t populate_end = zeroes_ahead_ ? prepared : (std::min)(prepared, tail + size + populate_step);
         return window_.extend(file_, tail_, populate_end, allocated_.load(std::memory_order_relaxed), completed());
+    }
+
+    // What there was at the opening is on the disk before the first append; by the growth lock's holder. A failed sync is final.
+    Result<void> settle() {
+        if (auto rewritten = rewrite_unvouched(); !rewritten) return rewritten;
+        if (!sync_first_.load(std::memory_order_acquire)) return {};
+        auto synced = file_.sync();
+        if (!synced) {
+            poison(synced.error().message());
+            return synced;
+        }
+        sync_first_.store(false, std::memory_order_relaxed);
+        return {};
     }
 
     // The more has been appended since the last sync, the less a sync's cost matters.
@@ -458,6 +477,7 @@ private:
     LogCallback log_;
     std::mutex growth_;
     std::uint64_t rewrite_from_ = UINT64_MAX;  ///< under growth_; UINT64_MAX: nothing to rewrite
+    std::atomic<bool> sync_first_{false};
     AppendWindow window_;
     alignas(64) std::atomic<std::uint64_t> tail_{0};
     alignas(64) std::atomic<std::uint64_t> completed_{0};

@@ -49,9 +49,11 @@ public:
 
     /// Calls sink.apply(offset, const FrameView&) -> Result<void> for each frame that counts, in order, except marks and batch
     /// heads. Touches each byte once (members of batches are parsed twice). `corrupted` if damage is found.
+    /// Starts at the end of `before`: what is known of the journal below.
     template <class Sink>
-    Result<ReplaySummary> run(Sink& sink) {
-        std::uint64_t offset = journal_start;
+    Result<ReplaySummary> run(Sink& sink, const ReplaySummary& before = {}) {
+        summary_ = before;
+        std::uint64_t offset = before.end;
         while (offset < size_) {
             FrameView frame;
             if (!parse_frame(at(offset), at(size_), frame) || !frame_validates(frame, offset, seed_)) {

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/config.hpp"
 #include "base/result.hpp"
 
 namespace emdb::detail {
@@ -68,6 +69,10 @@ private:
     std::shared_ptr<void> keep_alive_;
 };
 
+#if EMDB_IO_URING
+class SyncRing;
+#endif
+
 /// An open file. Destroying it closes it and releases its lock.
 class File {
 public:
@@ -115,6 +120,11 @@ public:
 
     /// Takes over who may do what with `other`, a file of the same kind, as far as the system lets this process.
     virtual Result<void> take_permissions_of(File&) { return {}; }
+
+#if EMDB_IO_URING
+    /// sync() goes through a ring from now on, if this is a file of the operating system's.
+    virtual void sync_through(std::shared_ptr<SyncRing>) {}
+#endif
 
     /// The file was renamed: what errors call it from now on.
     virtual void set_name(const std::string& path) = 0;
@@ -208,5 +218,8 @@ bool process_barrier_works() noexcept;
 /// of memory.
 void* allocate_pages(std::size_t size) noexcept;
 void release_pages(void* data, std::size_t size) noexcept;
+/// Gives the whole pages inside a part of such memory back to the system, where it takes them: that part is not used any more, but
+/// still to be released with the rest.
+void give_back_pages(void* data, std::size_t size) noexcept;
 
 }  // namespace emdb::detail

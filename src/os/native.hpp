@@ -5,6 +5,7 @@
 #include "os/system_error.hpp"
 
 #include "os/posix_file.hpp"
+#include "os/sync_ring.hpp"
 #include "os/posix_filesystem.hpp"
 #include "os/posix_environment.hpp"
 #include "os/posix_process_barrier.hpp"

@@ -184,6 +184,18 @@ void release_pages(void* data, std::size_t size) noexcept {
     if (data != nullptr) ::munmap(data, round_up((std::max)(size, std::size_t{1}), page_size()));
 }
 
+void give_back_pages(void* data, std::size_t size) noexcept {
+#if defined(MADV_DONTNEED)
+    const auto begin = reinterpret_cast<std::uintptr_t>(data);
+    const std::size_t lead = round_up(begin, page_size()) - begin;
+    if (size < lead + page_size()) return;
+    ::madvise(static_cast<std::byte*>(data) + lead, (size - lead) / page_size() * page_size(), MADV_DONTNEED);
+#else
+    static_cast<void>(data);
+    static_cast<void>(size);
+#endif
+}
+
 }  // namespace emdb::detail
 
 #endif  // !_WIN32

@@ -135,6 +135,11 @@ inline void unlock_descriptor(int descriptor) noexcept {
     ::flock(descriptor, LOCK_UN);
 }
 
+#if EMDB_IO_URING
+/// As sync_descriptor(), by io_uring.
+int sync_by_ring(SyncRing& ring, int descriptor) noexcept;
+#endif
+
 class PosixFile final : public File {
 public:
     PosixFile(Descriptor descriptor, std::string path, bool writable) noexcept
@@ -216,7 +221,11 @@ public:
     }
 
     Result<void> sync() override {
+#if EMDB_IO_URING
+        const int why = ring_ != nullptr ? sync_by_ring(*ring_, number()) : sync_descriptor(number(), false);
+#else
         const int why = sync_descriptor(number(), false);
+#endif
         if (why == 0) return {};
         return system_error("make durable what was written to", path_, why);
     }
@@ -316,6 +325,10 @@ public:
 
     void set_name(const std::string& path) override { path_ = path; }
 
+#if EMDB_IO_URING
+    void sync_through(std::shared_ptr<SyncRing> ring) override { ring_ = std::move(ring); }
+#endif
+
     Result<FileIdentity> identity() override {
         struct stat status;
         if (::fstat(number(), &status) != 0) return system_error("find out the identity of", path_, errno);
@@ -390,6 +403,9 @@ private:
 
     Descriptor descriptor_;
     std::string path_;
+#if EMDB_IO_URING
+    std::shared_ptr<SyncRing> ring_;
+#endif
     const bool writable_;
     std::atomic<Answer> keeps_allocation_{Answer::unknown};
     std::atomic<Answer> memory_backed_{Answer::unknown};

@@ -122,6 +122,13 @@ void release_pages(void* data, std::size_t /*size*/) noexcept {
     if (data != nullptr) VirtualFree(data, 0, MEM_RELEASE);
 }
 
+void give_back_pages(void* data, std::size_t size) noexcept {
+    constexpr std::uintptr_t page = 4096;  // on every processor that Windows runs on
+    const auto begin = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
+    const auto end = (reinterpret_cast<std::uintptr_t>(data) + size) / page * page;
+    if (begin < end) VirtualFree(reinterpret_cast<void*>(begin), end - begin, MEM_DECOMMIT);
+}
+
 }  // namespace emdb::detail
 
 #endif  // _WIN32

@@ -51,6 +51,32 @@ void check_groups([[maybe_unused]] Database& db) {
 #endif
 }
 
+template <class Database>
+void check_async([[maybe_unused]] Database& db) {
+#if EMDB_ASYNC
+    auto async = emdb::AsyncEmdb::from_sync(db);
+    async.insert("async", "v").get().value();
+    must(async.get("async").get().value() == "v", "what was inserted is found");
+    must(async.remove("async").then([](auto prior) { return prior.value() == "v"; }).get(), "a future can be continued");
+    must(async.transaction([](emdb::Transaction&) { return emdb::Result<int>(1); }).get().value() == 1, "a transaction runs");
+    auto stream = async.iter_stream();
+    std::size_t items = 0;
+    while (stream.next_blocking().value()) ++items;
+    must(items == db.len().value(), "a stream has every record");
+#if EMDB_TTL
+    async.insert_with_ttl("async", "v", emdb::Ttl::after(std::chrono::milliseconds(0))).get().value();
+    must(async.sweep_expired().get().value() == 1, "a sweep removes one");
+#else
+    static_assert(!requires { async.sweep_expired(); });
+#endif
+#if EMDB_NESTED
+    must(async.group("user").get().value().empty(), "a group is empty");
+#else
+    static_assert(!requires { async.group("user"); });
+#endif
+#endif
+}
+
 // With range scans where this build has them.
 template <class Builder>
 void check_all(Builder builder, bool range_scans) {
@@ -66,6 +92,7 @@ void check_all(Builder builder, bool range_scans) {
     check_expiry(names);
     check_groups(db);
     check_groups(names);
+    check_async(db);
     must(db.len().value() == 2 && names.len().value() == 1, "nothing else is there");
 }
 

@@ -6,20 +6,26 @@ Not part of `make test`, which tries a few of them: `make features`, `make warni
 import itertools
 import unittest
 
-from compiling import (COMPILERS, FEATURES, IMPLEMENTATION, STANDARDS, USER, WARNINGS,
+from compiling import (COMPILERS, FEATURES, IMPLEMENTATION, ROOT, STANDARDS, USER, WARNINGS,
                        WithCompiler, defines, every_feature, for_each_compiler, has_liburing)
 
 
+FEATURES_SOURCE = ROOT / "tests" / "header" / "features.cpp"
+
+
 class Features(WithCompiler):
-    """With the first compiler: declarations and implementation."""
+    """With the first compiler: the declarations compile, and a program with all that the features give runs."""
 
     compiler = next(iter(COMPILERS.values()))
 
 
 def combination_test(features):
     def test(self):
-        for source in (USER, IMPLEMENTATION):
-            self.assert_compiles(source, *WARNINGS, *defines(features))
+        self.assert_compiles(USER, *WARNINGS, *defines(features))
+        program = self.new_file("")
+        libraries = ["-luring"] if features["EMDB_IO_URING"] else []
+        self.must(self.command("-pthread", *WARNINGS, *defines(features), FEATURES_SOURCE, *libraries, "-o", program))
+        self.assertEqual(self.must([program]), "ok\n")
 
     return test
 

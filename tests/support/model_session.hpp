@@ -39,6 +39,8 @@ struct DatabaseSettings {
     /// taken for its successor if the cut had not been made for good.
     bool records_of_one_size = false;
     bool range_scans = false;
+    /// Checkpoints are used although the databases are small.
+    bool small_checkpoints = false;
 };
 
 inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const DatabaseSettings& settings = {},
@@ -50,6 +52,7 @@ inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const Databas
         builder.on_log([log](emdb::LogLevel, std::string_view message) { log->emplace_back(message); });
     }
     emdb::detail::BuilderAccess::set_environment(builder, disk);
+    if (settings.small_checkpoints) emdb::detail::BuilderAccess::use_checkpoints_from(builder, 0);
     return builder.build();
 }
 
@@ -159,6 +162,7 @@ public:
         return read(random_space(), random_key());
     }
 
+    static constexpr std::uint64_t writes_end = 89;  ///< of the dice
     bool write() { return write(random_.below(91)); }
     bool write(std::uint64_t dice) {
         const std::string space = random_space();
@@ -169,10 +173,11 @@ public:
         if (dice < 53) return update(space, key, random_value());
         if (dice < 64) return transaction();
         if (dice < 70) return insert_many(space);
-        if (dice < 82) return flush();
-        if (dice < 86) return create(random_name());
-        if (dice < 88) return drop(random_name());
-        return clear(space);
+        if (dice < 80) return flush();
+        if (dice < 84) return create(random_name());
+        if (dice < 86) return drop(random_name());
+        if (dice < writes_end) return clear(space);
+        return checkpoint();
     }
 
     bool insert(const std::string& space, const std::string& key, const std::string& value) {
@@ -332,6 +337,14 @@ public:
         return true;
     }
 
+    /// Also a flush.
+    bool checkpoint() {
+        const std::uint64_t position = model_.position();
+        if (!done(db_.checkpoint(), "checkpoint")) return false;
+        model_.acknowledge(position);
+        return true;
+    }
+
     bool close() {
         spaces_.clear();
         if (!done(db_.close(), "close")) return false;
@@ -344,7 +357,8 @@ private:
     void write_meanwhile(std::uint64_t calls) {
         try {
             insert("", random_key(), random_value());
-            for (; calls > 0 && !is_over(); --calls) write();
+            // No checkpoint: it waits for the compaction or backup that this is in the middle of.
+            for (; calls > 0 && !is_over(); --calls) write(random_.below(writes_end));
         } catch (const IsOver&) {
         }
     }

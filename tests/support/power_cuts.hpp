@@ -72,7 +72,7 @@ struct Backend {
     bool keeps_allocation;
     emdb::AppendMode mode;
 
-    DatabaseSettings settings(emdb::FlushPolicy policy = emdb::FlushPolicy::on_each_flush()) const { return {policy, mode, false, false}; }
+    DatabaseSettings settings(emdb::FlushPolicy policy = emdb::FlushPolicy::on_each_flush()) const { return {policy, mode, false, false, false}; }
 };
 inline const std::vector<Backend> backends{{"mapped", true, emdb::AppendMode::mapped},
                                     {"pwrite, allocated", true, emdb::AppendMode::pwrite},

@@ -1,0 +1,125 @@
+#pragma once
+// AsyncEmdb and AsyncNamespace: asynchronous handles on a database and on one of its namespaces.
+
+#include "base/config.hpp"
+
+#if EMDB_ASYNC
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "api/emdb.hpp"
+#include "async/async_keyspace.hpp"
+#include "async/call.hpp"
+#include "async/future.hpp"
+#include "base/encryption_input.hpp"
+#include "base/inspection.hpp"
+
+namespace emdb {
+
+/// A handle on a namespace; see `Namespace`. It keeps the database open as an AsyncEmdb does.
+class AsyncNamespace : public AsyncKeyspace {
+public:
+    const std::string& name() const noexcept { return sync_.name(); }
+    /// The same namespace for calls that block.
+    Namespace sync_handle() const { return sync_; }
+
+private:
+    friend class AsyncEmdb;
+    AsyncNamespace(std::shared_ptr<detail::AsyncHandle> handle, std::shared_ptr<detail::AsyncTarget> target, Namespace sync) noexcept
+        : AsyncKeyspace(std::move(handle), std::move(target)), sync_(std::move(sync)) {}
+
+    Namespace sync_;
+};
+
+/// A handle on a database whose calls return at once, with a Future; see `Emdb` for what they do.
+class AsyncEmdb : public AsyncKeyspace {
+public:
+    static Future<Result<AsyncEmdb>> open(Path path);
+    static AsyncEmdb open_in_memory();
+    /// For `build_async()`.
+    static EmdbBuilder builder();
+    /// On the executor that the database was built with, else the pool. The same engine: both handles may be used side by side.
+    static AsyncEmdb from_sync(Emdb database);
+
+    AsyncEmdb clone_handle() const;
+    std::string path() const;
+    /// The same database for calls that block.
+    Emdb sync_handle() const;
+
+    /// f(Transaction&) -> Result<T> is copied or moved, and called in the pool or executor. Transactions of one database are made
+    /// one at a time; meanwhile other writes wait without a thread. What f throws is rethrown to whoever takes the outcome.
+    template <class F>
+    auto transaction(F&& f) -> Future<std::invoke_result_t<std::decay_t<F>&, Transaction&>> {
+        using Outcome = std::invoke_result_t<std::decay_t<F>&, Transaction&>;
+        static_assert(detail::is_result<Outcome>::value, "the closure of a transaction returns emdb::Result<T>");
+        if (auto allowed = refuse_transaction(); !allowed) return ready<Outcome>(std::move(allowed).error());
+        auto* const call = new TransactionCall<Outcome, std::decay_t<F>>(target_, std::forward<F>(f));
+        Future<Outcome> future{detail::Ref<detail::ValueState<Outcome>>(call)};
+        call->start();
+        return future;
+    }
+
+    Future<Result<AsyncNamespace>> open_namespace(std::string_view name);
+    Future<Result<bool>> drop_namespace(std::string_view name);
+    Future<Result<std::vector<std::string>>> list_namespaces() const;
+
+    /// All flushes that wait for the disk are made by one thread, and under FlushPolicy::group they share one sync.
+    Future<Result<void>> flush();
+    Future<Result<void>> checkpoint();
+    Future<Result<void>> compact();
+    Future<Result<void>> backup_to(Path target) const;
+    Future<Result<void>> close();
+    Future<Result<EmdbStats>> stats() const;
+
+    static Future<Result<std::optional<LockHolder>>> lock_holder(Path path);
+    static Future<Result<void>> break_lock(Path path);
+    /// `options.progress` is called in the pool.
+    static Future<Result<VerifyReport>> verify(Path path, VerifyOptions options = {});
+    static Future<Result<SalvageReport>> salvage(Path from, Path to, SalvageOptions options = {});
+#if EMDB_ENCRYPT
+    static Future<Result<void>> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm,
+                                                  bool keep_backup = false);
+    static Future<Result<void>> disable_encryption(Path path, EncryptionInput current, bool keep_backup = false);
+    static Future<Result<void>> rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next,
+                                                      bool keep_backup = false);
+    static Future<Result<void>> change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);
+#endif
+
+private:
+    friend class EmdbBuilder;
+    using AsyncKeyspace::AsyncKeyspace;
+
+    template <class Outcome, class F>
+    class TransactionCall final : public detail::CallState<Outcome> {
+    public:
+        template <class G>
+        TransactionCall(std::shared_ptr<detail::AsyncTarget> target, G&& f)
+            : detail::CallState<Outcome>(std::move(target), detail::CallKind::exclusive), f_(std::forward<G>(f)) {}
+
+    private:
+        Outcome call(detail::AsyncTarget& target) override {
+            return detail::database_of(target).transaction([this](Transaction& transaction) -> Outcome {
+                const detail::UserCode inside;
+                return f_(transaction);
+            });
+        }
+
+        F f_;
+    };
+
+    template <class Outcome>
+    Future<Outcome> ready(Error error) const {
+        return detail::ready_future<Outcome>(std::move(error), detail::executor_of(*target_));
+    }
+    Result<void> refuse_transaction() const;
+};
+
+}  // namespace emdb
+
+#endif  // EMDB_ASYNC

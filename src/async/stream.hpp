@@ -1,0 +1,112 @@
+#pragma once
+// Stream: items that are read ahead of their consumer, up to a bound.
+
+#include "base/config.hpp"
+
+#if EMDB_ASYNC
+
+#include <coroutine>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "async/future.hpp"
+#include "base/options.hpp"
+#include "base/record_source.hpp"
+#include "base/result.hpp"
+
+namespace emdb {
+
+namespace detail {
+
+template <class T>
+class Channel;
+
+template <class T>
+struct StreamAccess;
+
+}  // namespace detail
+
+/// Items (`Record`s or keys) of a database, weakly consistent with concurrent writes as the iterators are. At most
+/// `EmdbBuilder::stream_depth` of them are in memory beyond what the consumer has taken: then reading waits for the consumer,
+/// without a thread. Nothing is read before the first item is asked for. Destroying the Stream stops reading at once. It may
+/// outlive every handle of its database.
+///
+/// An error is the last item. Movable; one thread at a time, and one `next()` at a time.
+template <class T>
+class Stream {
+public:
+    using value_type = T;
+    using Item = Result<std::optional<T>>;
+
+    /// What next() returns: to be awaited while the Stream lives.
+    class [[nodiscard]] Next {
+    public:
+        Next(const Next&) = delete;
+        Next& operator=(const Next&) = delete;
+
+        bool await_ready() const noexcept { return is_at_hand(channel_); }
+        bool await_suspend(std::coroutine_handle<> coroutine) {
+            return waiting_.emplace(Stream::future(channel_)).await_suspend(coroutine);
+        }
+        Item await_resume() { return waiting_ ? waiting_->await_resume() : take(channel_); }
+        /// For everything else that a Future is good for.
+        Future<Item> future() { return Stream::future(channel_); }
+        /// Calls f(Result<std::optional<T>>), as `Future::then`.
+        template <class F>
+        auto then(F&& f) {
+            return future().then(std::forward<F>(f));
+        }
+        /// As `next_blocking`.
+        Item get() { return take(channel_); }
+
+    private:
+        friend class Stream;
+        explicit Next(detail::Channel<T>& channel) noexcept : channel_(channel) {}
+
+        struct Waiting {
+            explicit Waiting(Future<Item> next) noexcept : future(std::move(next)), awaiter(future) {}
+            bool await_suspend(std::coroutine_handle<> coroutine) {
+                return !future.is_ready() && awaiter.await_suspend(coroutine);
+            }
+            Item await_resume() { return awaiter.await_resume(); }
+
+            Future<Item> future;
+            typename Future<Item>::Awaiter awaiter;
+        };
+
+        detail::Channel<T>& channel_;
+        std::optional<Waiting> waiting_;
+    };
+
+    Stream(Stream&& other) noexcept = default;
+    Stream& operator=(Stream&& other) noexcept {
+        if (this != &other) {
+            stop();
+            channel_ = std::move(other.channel_);
+        }
+        return *this;
+    }
+    ~Stream() { stop(); }
+
+    /// The next item: `co_await` gives a Result<std::optional<T>>. nullopt: there are no more; an error: it has ended early, and is
+    /// at its end. `stopped` for a coroutine that waits while the Stream is destroyed.
+    Next next() noexcept { return Next(*channel_); }
+    /// The same for threads that may block.
+    Item next_blocking() { return take(*channel_); }
+
+private:
+    friend struct detail::StreamAccess<T>;
+    explicit Stream(detail::Ref<detail::Channel<T>> channel) noexcept : channel_(std::move(channel)) {}
+
+    static bool is_at_hand(detail::Channel<T>& channel) noexcept;
+    static Item take(detail::Channel<T>& channel);
+    static Future<Item> future(detail::Channel<T>& channel);
+    void stop() noexcept;
+
+    detail::Ref<detail::Channel<T>> channel_;
+};
+
+}  // namespace emdb
+
+#endif  // EMDB_ASYNC
