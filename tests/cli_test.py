@@ -577,8 +577,8 @@ class Encryption(CommandLine):
                 self.emdb("verify", "a.emdb", *opens)
                 self.fails(KEY, "export", "a.emdb", *last)
                 last = opens
-        self.assertEqual(self.emdb("export", "a.emdb.encbak"), before)
         self.assertEqual(sorted(path.name for path in self.folder.glob("a.emdb*")), ["a.emdb", "a.emdb.encbak"])
+        self.assertEqual(self.emdb("export", "a.emdb.encbak"), before)
 
     def test_encrypting_leaves_no_name_behind(self):
         self.emdb("put", "a.emdb", "k", "v", "-n", "marker")
