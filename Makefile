@@ -98,14 +98,15 @@ $(BUILD)/tests/aead_test: LIBRARIES = $(if $(OPENSSL),-lcrypto)
 # Without liburing its test has nothing to link, and says so.
 $(BUILD)/tests/iouring_test build/bench/iouring: LDFLAGS += $(if $(wildcard /usr/include/liburing.h),-luring)
 
-# The command line for tests/cli_test.py, with the implementation that the other tests have.
+# The command line for tests/cli_test.py. It has other features than the other tests, and so its own implementation.
 CLI := $(basename $(notdir $(wildcard examples/cli/*.cpp)))
+CLI_FEATURES = -DEMDB_ENCRYPT=1
 
 $(BUILD)/tests/cli/%.o: examples/cli/%.cpp $(BUILD)/tests/flags | emdb.hpp
 	@mkdir -p $(@D)
-	$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
+	$(CXX) $(FLAGS) $(CLI_FEATURES) -MMD -MP -c $< -o $@
 
-$(BUILD)/tests/emdb: $(patsubst %,$(BUILD)/tests/cli/%.o,$(filter-out emdb,$(CLI))) $(BUILD)/tests/implementation.o
+$(BUILD)/tests/emdb: $(patsubst %,$(BUILD)/tests/cli/%.o,$(CLI))
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
 
 -include $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/cli/*.d)
@@ -153,7 +154,7 @@ cli: build/emdb
 
 build/cli/%.o: examples/cli/%.cpp | emdb.hpp
 	@mkdir -p $(@D)
-	$(CXX) $(FLAGS) -O2 -MMD -MP -c $< -o $@
+	$(CXX) $(FLAGS) $(CLI_FEATURES) -O2 -MMD -MP -c $< -o $@
 
 build/emdb: $(patsubst %,build/cli/%.o,$(CLI))
 	$(CXX) $(FLAGS) -O2 $^ $(LDFLAGS) -o $@

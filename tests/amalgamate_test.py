@@ -115,6 +115,11 @@ class Stitching(Toy):
         self.assertIn("emdb 1.2.3", banner)
         self.assertIn("SPDX-License-Identifier: Apache-2.0", banner)
 
+    def test_the_guide_beside_the_sources_is_not_one_of_them(self):
+        before = self.product()
+        self.write("README.md", "caf\u00e9\n")
+        self.assertEqual(self.product(), before)
+
     def test_the_same_sources_give_the_same_bytes_wherever_and_whenever(self):
         first = self.product()
         with tempfile.TemporaryDirectory() as other:

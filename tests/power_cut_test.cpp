@@ -384,10 +384,52 @@ TEST_CASE("faults: a close that fails while nobody looks is an error in the log"
             fault.from_then_on = true;
             disk.fail(fault);
         }
-        REQUIRE(log.size() == 1);
-        CHECK(log[0].find("could not be closed cleanly") != std::string::npos);
-        CHECK(log[0].find(database_path) != std::string::npos);
+        REQUIRE(log.size() == 2);  // what failed, and what that means for the close
+        CHECK(log[1].find("could not be closed cleanly") != std::string::npos);
+        CHECK(log[1].find(database_path) != std::string::npos);
     }
+}
+
+TEST_CASE("faults: what ends writing is an error in the log, once, also after a compaction") {
+    for (const Backend& backend : backends) {
+        for (const Operation operation : {Operation::sync, Operation::write}) {
+            for (const bool compacted : {false, true}) {
+                CAPTURE(backend.name);
+                CAPTURE(compacted);
+                SimulatedDisk disk(quiet(1, backend.keeps_allocation));
+                std::vector<std::string> log;
+                emdb::Emdb db = open_database(disk, backend.settings(emdb::FlushPolicy::on_each_flush()), &log).value();
+                db.insert("k", "v").value();
+                if (compacted) db.compact().value();
+                db.flush().value();
+                log.clear();
+                Fault fault;
+                fault.only = operation;
+                fault.from_then_on = true;
+                disk.fail(fault);
+                // Large enough to be written, not stored through the map.
+                const std::string large(1 << 20, 'x');
+                for (int i = 0; i < 3; ++i) {
+                    if (operation == Operation::sync) static_cast<void>(db.insert("k", "new"));
+                    CHECK_FALSE((operation == Operation::sync ? db.flush() : db.insert("large", large)).has_value());
+                }
+                CHECK(db.flush() == emdb::ErrorCode::poisoned);
+                REQUIRE(log.size() == 1);
+                CHECK(log[0].find(database_path) != std::string::npos);
+                CHECK(log[0].find("nothing more is written until the database is reopened") != std::string::npos);
+                disk.stop_failing();
+            }
+        }
+    }
+}
+
+TEST_CASE("faults: a new database whose file can't be locked leaves nothing behind") {
+    SimulatedDisk disk(quiet(1, true));
+    disk.fail({.only = Operation::lock});
+    CHECK(open_database(disk) == emdb::ErrorCode::io);
+    CHECK(disk.faults_injected() == 1);
+    disk.stop_failing();
+    CHECK(disk.paths().empty());
 }
 
 TEST_CASE("faults: whichever operation fails, once or for good, what was acknowledged is there after reopening") {

@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "examples/README.md", "examples/cli/README.md"]
+DOCUMENTS = ["README.md", "examples/README.md", "examples/cli/README.md", "src/README.md"]
 COMPILE = [*os.environ.get("CXX", "g++").split(), "-std=c++20", "-Wall", "-Wextra", "-Werror=unused-result", f"-I{ROOT}"]
 SECONDS_MAX = 200
 
@@ -23,6 +23,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 FRAGMENT_HEAD = """\
 #include "emdb.hpp"
+#include <array>
+#include <cstddef>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -64,7 +66,7 @@ class Blocks(unittest.TestCase):
             source += f'#line {line} "{document}"\n{code}}}\n'
         file = self.folder / "fragments.cpp"
         file.write_text(source, encoding="utf-8")
-        run([*COMPILE, "-fsyntax-only", file])
+        run([*COMPILE, "-DEMDB_ENCRYPT=1", "-fsyntax-only", file])
 
     def implementation(self):
         """An object file with the implementation: the one of the tests if it is up to date, else our own."""

@@ -1,5 +1,6 @@
 #include "arguments.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <system_error>
 
@@ -8,7 +9,7 @@
 namespace cli {
 
 Arguments::Arguments(std::string command, const std::vector<std::string>& words, const std::vector<Option>& options)
-    : command_(std::move(command)) {
+    : command_(std::move(command)), options_(options) {
     bool options_ended = false;
     for (std::size_t i = 0; i < words.size(); ++i) {
         const std::string_view word = words[i];
@@ -41,6 +42,10 @@ const Option& Arguments::find(const std::vector<Option>& options, std::string_vi
         if (name == option.name || (name.size() == 1 && as_written.size() == 2 && name[0] == option.letter)) return option;
     }
     wrong("there is no option '" + std::string(as_written) + "'");
+}
+
+bool Arguments::knows(std::string_view option) const {
+    return std::any_of(options_.begin(), options_.end(), [&](const Option& known) { return known.name == option; });
 }
 
 std::optional<std::string> Arguments::value(std::string_view option) const {

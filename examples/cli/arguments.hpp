@@ -25,6 +25,8 @@ public:
     /// Takes `words` apart, or fails with Status::usage.
     Arguments(std::string command, const std::vector<std::string>& words, const std::vector<Option>& options);
 
+    /// Whether the command has such an option.
+    bool knows(std::string_view option) const;
     bool has(std::string_view option) const { return values_.find(option) != values_.end(); }
     /// The option's value; nullopt if it was not given.
     std::optional<std::string> value(std::string_view option) const;
@@ -42,6 +44,7 @@ private:
     const Option& find(const std::vector<Option>& options, std::string_view name, std::string_view as_written) const;
 
     std::string command_;
+    std::vector<Option> options_;
     std::map<std::string, std::string, std::less<>> values_;
     std::vector<std::string> positional_;
 };

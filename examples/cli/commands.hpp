@@ -15,11 +15,13 @@ struct Command {
     const char* details;   // what else there is to know, with an example
     std::vector<Option> options;
     Status (*run)(const Arguments&);
+    bool takes_key = true;  // and so has the options for it
 };
 
-std::vector<Command> record_commands();    // get, put, del, scan, namespaces
-std::vector<Command> upkeep_commands();    // stats, compact, backup, lock
-std::vector<Command> damage_commands();    // verify, salvage
-std::vector<Command> transfer_commands();  // import, export
+std::vector<Command> record_commands();      // get, put, del, scan, namespaces
+std::vector<Command> upkeep_commands();      // stats, compact, backup, lock
+std::vector<Command> damage_commands();      // verify, salvage
+std::vector<Command> transfer_commands();    // import, export
+std::vector<Command> encryption_commands();  // encrypt, decrypt, rotate, passphrase
 
 }  // namespace cli

@@ -9,6 +9,7 @@
 #include "commands.hpp"
 #include "database.hpp"
 #include "json_lines.hpp"
+#include "key_material.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 
@@ -36,6 +37,7 @@ Status verify(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB"});
     Progress progress("verify", arguments.has("no-progress"));
     emdb::VerifyOptions options;
+    options.encryption = KeyMaterial(arguments).input();
     options.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
     const emdb::VerifyReport report = emdb::Emdb::verify(words[0], options).value();
     if (arguments.has("json")) {
@@ -56,6 +58,7 @@ Status salvage(const Arguments& arguments) {
     const auto& words = arguments.positional({"DAMAGED", "NEW"});
     Progress progress("salvage", arguments.has("no-progress"));
     emdb::SalvageOptions options;
+    options.encryption = KeyMaterial(arguments).input();
     options.unfinished_batch = arguments.has("unfinished-batch");
     options.progress = [&](std::uint64_t done, std::uint64_t total) { progress.update(done, total); };
     const emdb::SalvageReport report = emdb::Emdb::salvage(words[0], words[1], options).value();
@@ -80,7 +83,8 @@ std::vector<Command> damage_commands() {
          {json_option, no_progress_option}, verify},
         {"salvage", "DAMAGED NEW", "write what is intact of a damaged database into a new one",
          "NEW must not exist. What damage has destroyed can't be told: a removed record whose removal is lost comes back, and so\n"
-         "does an older value whose newer one is lost.\n\n"
+         "does an older value whose newer one is lost.\n"
+         "What is encrypted is salvaged into a database that is encrypted with the same key or passphrase.\n\n"
          "    emdb salvage app.emdb rescued.emdb\n",
          {json_option,
           no_progress_option,

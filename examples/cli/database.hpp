@@ -1,5 +1,5 @@
 #pragma once
-// How commands get at a database. Key material for encrypted ones belongs here, too: from a prompt or a file, never from argv.
+// How commands get at a database.
 
 #include <optional>
 #include <string>
@@ -16,8 +16,11 @@ struct Opening {
     bool ordered = false;  // with range scans
 };
 
-/// Ends the program if it can't be opened.
-emdb::Emdb open_database(const std::string& path, Opening opening);
+/// Ends with Status::failed unless there is something at `path`.
+void require_database(const std::string& path);
+
+/// With the key that the options give. Ends the program if it can't be opened.
+emdb::Emdb open_database(const Arguments& arguments, const std::string& path, Opening opening);
 
 /// What `--namespace` names, or the default keyspace.
 class Keyspace {

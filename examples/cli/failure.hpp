@@ -14,6 +14,7 @@ enum class Status {
     damaged = 4,   // the database is, or is none
     locked = 5,    // somebody else has it open
     failed = 6,    // anything else: no such file, no permission, full disk, ...
+    key = 7,       // the database needs one, another one, or none
 };
 
 /// Thrown to end the program with a message on stderr.

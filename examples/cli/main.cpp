@@ -12,6 +12,7 @@
 #include "commands.hpp"
 #include "database.hpp"
 #include "failure.hpp"
+#include "key_material.hpp"
 #include "output.hpp"
 
 namespace {
@@ -20,8 +21,11 @@ using namespace cli;
 
 std::vector<Command> all_commands() {
     std::vector<Command> commands;
-    for (auto list : {record_commands, upkeep_commands, damage_commands, transfer_commands}) {
-        for (Command& command : list()) commands.push_back(std::move(command));
+    for (auto list : {record_commands, upkeep_commands, damage_commands, transfer_commands, encryption_commands}) {
+        for (Command& command : list()) {
+            if (command.takes_key) command.options = with_key_options(std::move(command.options));
+            commands.push_back(std::move(command));
+        }
     }
     return commands;
 }
@@ -32,9 +36,10 @@ constexpr const char* statuses =
     "  1  not there: the key, the namespace, the holder of the lock\n"
     "  2  wrong usage\n"
     "  3  the input of an import is malformed; the message has the line\n"
-    "  4  the database is damaged, or the file is none\n"
+    "  4  the database is damaged or was tampered with, or the file is none\n"
     "  5  somebody else has the database open\n"
     "  6  anything else: no such file, no permission, full disk, ...\n"
+    "  7  the database needs a key or passphrase, another one, or none\n"
     "Messages go to the standard error, as 'emdb: MESSAGE'.\n";
 
 std::string padded(std::string text, std::size_t width) {

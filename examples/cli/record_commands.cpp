@@ -34,7 +34,7 @@ Status get(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB", "KEY"});
     const std::string key = parse_bytes(words[1]);
     const RecordFormat format = parse_record_format(arguments.value("format").value_or("raw"));
-    emdb::Emdb db = open_database(words[0], {});
+    emdb::Emdb db = open_database(arguments, words[0], {});
     Keyspace keyspace(db, arguments.value("namespace"), false);
     const auto value = keyspace->get_zerocopy(key).value();
     if (!value) {
@@ -85,7 +85,7 @@ Status put(const Arguments& arguments) {
         ttl = emdb::Ttl::after(std::chrono::milliseconds(parse_duration_ms(arguments, *given)));
     }
 #endif
-    emdb::Emdb db = open_database(words[0], {.create = true});
+    emdb::Emdb db = open_database(arguments, words[0], {.create = true});
     Keyspace keyspace(db, arguments.value("namespace"), true);
 #if EMDB_TTL
     keyspace->insert_with_ttl(key, value, ttl).value();
@@ -99,7 +99,7 @@ Status put(const Arguments& arguments) {
 
 Status del(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB", "KEY"}, true);
-    emdb::Emdb db = open_database(words[0], {});
+    emdb::Emdb db = open_database(arguments, words[0], {});
     Keyspace keyspace(db, arguments.value("namespace"), false);
     std::vector<std::string> keys;
     for (std::size_t i = 1; i < words.size(); ++i) keys.push_back(parse_bytes(words[i]));
@@ -152,7 +152,7 @@ Status scan(const Arguments& arguments) {
     const bool keys_only = arguments.has("keys");
     if (unordered && has_range(arguments)) arguments.wrong("'--unordered' scans everything");
     const emdb::Range range = parse_range(arguments);
-    emdb::Emdb db = open_database(words[0], {.ordered = !unordered});
+    emdb::Emdb db = open_database(arguments, words[0], {.ordered = !unordered});
     Keyspace keyspace(db, arguments.value("namespace"), false);
     const auto print = [&](auto&& records) {
         std::uint64_t left = limit;
@@ -179,7 +179,7 @@ Status scan(const Arguments& arguments) {
 Status namespaces(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB"});
     const RecordFormat format = parse_record_format(arguments.value("format").value_or("raw"));
-    emdb::Emdb db = open_database(words[0], {});
+    emdb::Emdb db = open_database(arguments, words[0], {});
     for (const std::string& name : db.list_namespaces().value()) {
         const std::string records = std::to_string(db.open_namespace(name).value().len().value());
         switch (format) {

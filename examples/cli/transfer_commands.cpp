@@ -131,7 +131,7 @@ Status import_records(const Arguments& arguments) {
     if (!format && first != '{' && first != 'V' && first != TextInput::end) {
         input.malformed("this is neither a dump, which starts with 'VERSION=3', nor JSON lines, which start with '{'");
     }
-    emdb::Emdb db = open_database(words[0], {.create = true});
+    emdb::Emdb db = open_database(arguments, words[0], {.create = true});
     Loader loader(db, std::move(into));
     Progress progress("import", arguments.has("no-progress"));
     try {
@@ -217,7 +217,7 @@ Status export_records(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB"});
     const std::string format = arguments.value("format").value_or("dump");
     if (format != "dump" && format != "json") wrong_format(arguments, format);
-    emdb::Emdb db = open_database(words[0], {.ordered = !arguments.has("unordered")});
+    emdb::Emdb db = open_database(arguments, words[0], {.ordered = !arguments.has("unordered")});
     std::uint64_t expiries_lost = 0;
     {
         Exporter exporter(arguments, db);

@@ -20,7 +20,7 @@ namespace {
 
 Status stats(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB"});
-    emdb::Emdb db = open_database(words[0], {});
+    emdb::Emdb db = open_database(arguments, words[0], {});
     const emdb::EmdbStats stats = db.stats().value();
     const std::pair<const char*, std::uint64_t> numbers[] = {
         {"live_records", stats.live_records},           {"namespace_count", stats.namespace_count},
@@ -49,7 +49,7 @@ Status stats(const Arguments& arguments) {
 
 Status compact(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB"});
-    emdb::Emdb db = open_database(words[0], {.ordered = arguments.has("ordered")});
+    emdb::Emdb db = open_database(arguments, words[0], {.ordered = arguments.has("ordered")});
     const std::uint64_t before = db.stats().value().file_size_bytes;
     db.compact().value();
     const std::uint64_t after = db.stats().value().file_size_bytes;
@@ -60,7 +60,7 @@ Status compact(const Arguments& arguments) {
 
 Status backup(const Arguments& arguments) {
     const auto& words = arguments.positional({"DB", "TARGET"});
-    emdb::Emdb db = open_database(words[0], {});
+    emdb::Emdb db = open_database(arguments, words[0], {});
     db.backup_to(words[1]).value();
     return Status::done;
 }
@@ -113,7 +113,7 @@ std::vector<Command> upkeep_commands() {
          "Status 1 from show if nobody has it open. A lock ends with its process, so break is never needed: it removes the file\n"
          "that a killed process has left behind, and is refused (status 5) while somebody has the database open.\n\n"
          "    emdb lock show app.emdb\n",
-         {{"json", 'j', nullptr, "show it as one line of JSON"}}, lock},
+         {{"json", 'j', nullptr, "show it as one line of JSON"}}, lock, false},
     };
 }
 

@@ -101,7 +101,9 @@ public:
     /// Looks at every byte of a database that nobody has open, and changes nothing; other calls of verify may look at the same time.
     /// Damage and torn tails are told in the report, for any file that is or was an emdb database. Behind damage it goes on with
     /// the next intact frame. Errors: `io` (no such file, ...), `already_locked`, `magic_mismatch` (nothing of a database in it),
-    /// `version_mismatch`, `feature_disabled` (encrypted databases, for now). The database can't be opened meanwhile
+    /// `version_mismatch`, `feature_disabled`; of an encrypted database `key_required` and `encryption_key_mismatch`, and
+    /// `not_encrypted` of others if a key is given. In an encrypted database every frame is opened: one whose checksum is right and
+    /// whose seal is not was tampered with, and reported as `encryption_error`. The database can't be opened meanwhile
     /// (`already_locked`). Cost: one sequential read, and about 50 bytes of memory for each live record.
     static Result<VerifyReport> verify(Path path, VerifyOptions options = {});
     /// Writes every intact record of a damaged database that nobody has open into a new one at `to`, with namespaces, expiry and
@@ -109,8 +111,10 @@ public:
     /// known, nor is a destroyed newer value of a key, so older ones may come back. Of a batch or transaction with damaged
     /// members the intact ones are taken, unless it is the last thing in the file (see SalvageOptions::unfinished_batch).
     /// Records of a namespace whose name is lost go to "lost namespace N". Both copies of the header may be lost if two intact
-    /// frames stand side by side. `to` must not exist (`invalid_argument`, nothing is touched) and appears whole or not at all;
-    /// otherwise errors and cost are those of `verify`, and `corrupted` if there is nothing to go by.
+    /// frames stand side by side; but not of an encrypted database, whose header has its wrapped key. There what was tampered with is
+    /// skipped, and so are all records of a session whose first frame is damaged; the new database opens with the same key or
+    /// passphrase, and has a data key of its own. `to` must not exist (`invalid_argument`, nothing is touched) and appears whole or
+    /// not at all; otherwise errors and cost are those of `verify`, and `corrupted` if there is nothing to go by.
     static Result<SalvageReport> salvage(Path from, Path to, SalvageOptions options = {});
 
 #if EMDB_ENCRYPT

@@ -2,15 +2,22 @@
 // What Emdb::verify and Emdb::salvage take and report.
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/callbacks.hpp"
+#include "base/config.hpp"
+#include "base/encryption_input.hpp"
 #include "base/error.hpp"
 
 namespace emdb {
 
 /// See `Emdb::verify`.
 struct VerifyOptions {
+#if EMDB_ENCRYPT
+    /// What opens the database, if it is encrypted.
+    std::optional<EncryptionInput> encryption;
+#endif
     /// f(std::uint64_t done, std::uint64_t total), in bytes of the file: called on the way, at least once for each MiB or so.
     detail::ProgressCallback progress;
 };
@@ -33,6 +40,10 @@ struct VerifyReport {
 
 /// See `Emdb::salvage`.
 struct SalvageOptions {
+#if EMDB_ENCRYPT
+    /// What opens the database, if it is encrypted, and the new one: that gets the same cipher, and a data key of its own.
+    std::optional<EncryptionInput> encryption;
+#endif
     /// As VerifyOptions::progress; total is twice the file's size, for one pass that looks and one that copies.
     detail::ProgressCallback progress;
     /// Also takes the intact records of a batch that is incomplete and has nothing intact behind it. It may be a transaction

@@ -172,6 +172,7 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
         if (auto prepared = change_over.prepare(); !prepared) return prepared;
         old_size = old->journal().completed();
         new_size = rewrite.target().journal().completed();
+        rewrite.target().journal().log_to(options_.on_log);
         if (in_memory_) {
             change_over.apply();
         } else if (auto placed = put_in_place(change_over, temporary, old->file(), rewrite.target().generation().file()); !placed) {
@@ -194,7 +195,7 @@ public:
     PoisonUnlessSettled(const PoisonUnlessSettled&) = delete;
     PoisonUnlessSettled& operator=(const PoisonUnlessSettled&) = delete;
     ~PoisonUnlessSettled() {
-        if (!settled) engine_.journal().poison();
+        if (!settled) engine_.journal().poison("Out of memory in the middle of a compaction.");
     }
     bool settled = false;
 
@@ -232,6 +233,7 @@ Result<void> Engine::put_in_place(ChangeOver& change_over, TemporaryFile& tempor
 }
 
 Error Engine::unsettled(const Error& why) const {
+    journal().poison(why.message());
     return Error(ErrorCode::io, why.message() + " Whether '" + path_ + "' is the compacted file or the one before will be known after "
                  "a power cut only; all that was written is in both. Nothing more is written to it until it is reopened.")
         .with_os_error(why.os_error());

@@ -60,8 +60,8 @@ Result<void> EngineOpening::unlock(OpenedFile& opened) const {
                      "encrypt it with Emdb::enable_encryption.");
     }
     if (input == nullptr) {
-        return Error(ErrorCode::key_required, "'" + path + "' is encrypted. Open it with EmdbBuilder::encryption_key or "
-                     "encryption_passphrase.");
+        return Error(ErrorCode::key_required, "'" + path + "' is encrypted. Give its key or passphrase (EmdbBuilder::encryption_key, "
+                     "encryption_passphrase, or the options of verify and salvage).");
     }
     const auto cipher = KeyBlock::cipher(opened.header.key_block, path);
     if (!cipher) return cipher.error();

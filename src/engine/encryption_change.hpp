@@ -138,14 +138,19 @@ private:
             return EngineOpening{environment_, options, path_, path_}.make_key(fresh);
         };
         if (next != nullptr) {
-            // A checkpoint of the plain database says things about its keys, and the names of namespaces. Gone with the old file for good,
-            // since the directory is synced for both.
-            auto absolute = environment_.files().absolute(path_);
-            if (!absolute) return std::move(absolute).error();
-            if (auto removed = environment_.files().remove(meta_path(*absolute)); !removed) return removed;
+            // Before the file has its new name: the directory is synced for both.
+            if (auto removed = remove_checkpoint(); !removed) return removed;
         }
         if (auto rewritten = (*engine)->compact_into(set_key); !rewritten) return rewritten;
         return (*engine)->close();
+    }
+
+    // A plain database's has the names of its namespaces.
+    Result<void> remove_checkpoint() {
+        auto absolute = environment_.files().absolute(path_);
+        if (!absolute) return std::move(absolute).error();
+        auto removed = environment_.files().remove(meta_path(*absolute));
+        return removed || is_not_found(removed.error()) ? Result<void>() : removed;
     }
 
     Environment& environment_;

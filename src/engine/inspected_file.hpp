@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/open_options.hpp"
+#include "engine/encryption.hpp"
 #include "engine/opening.hpp"
 #include "journal/contents.hpp"
 #include "journal/header.hpp"
@@ -25,18 +27,33 @@ struct InspectedFile {
     std::optional<Header> header;       ///< nullopt: neither copy is intact
     std::optional<std::uint32_t> seed;  ///< of its frames, from the header or else from the frames themselves
     std::vector<Error> damages;         ///< of the header
+    std::unique_ptr<Sealer> sealer;     ///< null: the file is not encrypted
 
     std::uint64_t size() const noexcept { return survey->size(); }
-    FrameCoding coding() const noexcept { return {*seed, nullptr}; }
+    FrameCoding coding() const noexcept { return {*seed, sealer.get()}; }
 };
+
+/// What opens a file that is to be verified or salvaged.
+template <class InspectionOptions>
+OpenOptions opening_options([[maybe_unused]] const InspectionOptions& inspection) {
+    OpenOptions options;
+#if EMDB_ENCRYPT
+    if (inspection.encryption) {
+        (EncryptionSecret::is_key(*inspection.encryption) ? options.encryption_key : options.encryption_passphrase) = inspection.encryption;
+    }
+#endif
+    return options;
+}
 
 class FileInspection {
 public:
-    /// `path` as the caller gave it; both must outlive this.
-    FileInspection(Environment& environment, const std::string& path) : environment_(environment), path_(path) {}
+    /// `path` as the caller gave it; all of them must outlive this.
+    FileInspection(Environment& environment, const std::string& path, const OpenOptions& options)
+        : environment_(environment), path_(path), options_(options) {}
 
     /// Opens the file and judges its header. Errors: `io`, `already_locked`; `magic_mismatch`, if nothing of an emdb database can be
-    /// found in it; `version_mismatch` and `feature_disabled`, which say that this build can't judge it.
+    /// found in it; `version_mismatch` and `feature_disabled`, which say that this build can't judge it; `key_required`,
+    /// `encryption_key_mismatch` and `not_encrypted`.
     Result<InspectedFile> open() const {
         FileSystem& files = environment_.files();
         auto name = files.absolute(path_);
@@ -48,7 +65,7 @@ public:
         // Opened read-only it locks out writers only, so several may look at a file at once.
         auto locked = found.file->try_lock();
         if (!locked) return std::move(locked).error();
-        if (!*locked) return EngineOpening{environment_, OpenOptions(), path_, *name}.already_locked();
+        if (!*locked) return EngineOpening{environment_, options_, path_, *name}.already_locked();
         auto size = found.file->size();
         if (!size) return std::move(size).error();
         if (*size > SIZE_MAX) {
@@ -69,6 +86,7 @@ public:
         return Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) + ": " + what)
             .with_offset(offset);
     }
+    Error forgery(std::uint64_t offset) const { return forged_frame_error(path_, offset); }
 
 private:
     Result<void> judge_header(InspectedFile& found) const {
@@ -76,10 +94,9 @@ private:
         judge_slots(found);
         auto header = read_header(*found.file, path_);
         if (header) {
-            if (header->is_encrypted()) return encrypted();
             found.header = *header;
             found.seed = header->frame_seed();
-            return {};
+            return unlock(found, *header);
         }
         const ErrorCode code = header.error().code();
         if (code != ErrorCode::corrupted && code != ErrorCode::magic_mismatch) return std::move(header).error();
@@ -87,13 +104,16 @@ private:
         if (found.size() > journal_start) found.seed = find_frame_seed(found.survey->bytes(), journal_start, found.size());
         // An empty file would be taken for a new database, so it is one that has lost everything, if it is one at all.
         if (code == ErrorCode::magic_mismatch && !found.seed && found.size() != 0) return std::move(header).error();
-        return {};
+        return found.seed ? unlock(found, Header()) : Result<void>();  // the seed can be told of plain frames only
     }
 
     // Without the key there is no telling which frames make up a batch, or vouch for what, or are records of the same key.
-    Error encrypted() const {
-        return Error(ErrorCode::feature_disabled, "'" + path_ + "' is encrypted, and this version can verify and salvage unencrypted "
-                     "databases only. Open it: that checks every frame, and changes nothing if one is damaged.");
+    Result<void> unlock(InspectedFile& found, const Header& header) const {
+        OpenedFile opened;
+        opened.header = header;
+        if (auto unlocked = EngineOpening{environment_, options_, path_, path_}.unlock(opened); !unlocked) return unlocked;
+        found.sealer = make_sealer(opened);
+        return {};
     }
 
     void judge_slots(InspectedFile& found) const {
@@ -116,13 +136,14 @@ private:
 
     Environment& environment_;
     const std::string& path_;
+    const OpenOptions& options_;
 };
 
 /// Contents to be filled from an inspected file.
 inline Result<JournalContents> empty_contents(Environment& environment, const InspectedFile& found) {
     std::array<std::byte, 16> random;
     if (auto filled = environment.fill_random(random); !filled) return std::move(filled).error();
-    return JournalContents(found.survey->bytes(), found.size(), load_le<std::uint64_t>(random.data()),
+    return JournalContents({found.survey->bytes(), found.size(), found.sealer.get()}, load_le<std::uint64_t>(random.data()),
                            load_le<std::uint64_t>(random.data() + 8));
 }
 

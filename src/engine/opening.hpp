@@ -169,7 +169,11 @@ struct EngineOpening {
         }
         // Somebody who takes it for a leftover may have been quicker with the lock, and may have removed it.
         auto ours = lock_if_current(**file, temporary);
-        if (!ours) return std::move(ours).error();
+        if (!ours) {
+            // Should it be somebody else's by now: a creator whose temporary file is gone starts over.
+            if (const auto current = is_current(**file, temporary); current && *current) (void)files().remove(temporary);
+            return std::move(ours).error();
+        }
         if (!*ours) return std::optional<OpenedFile>();
         vouch_for_header(fresh);
         if (auto written = write_new(**file, fresh.header); !written) {
@@ -312,6 +316,7 @@ Result<void> Engine::start(OpenedFile opened) {
     auto sealer = make_sealer(opened);
     generation_.store(new Generation(std::move(opened.file), opened.header, std::move(sealer), mapped_append, path_),
                       std::memory_order_seq_cst);
+    generation().journal().log_to(options_.on_log);
     if (auto mapped = generation().map().open(generation().file(), *size); !mapped) return mapped;
     default_keyspace_ = make_keyspace(0, "");
     if (auto recovered = recover(*size); !recovered) return recovered;

@@ -170,15 +170,15 @@ private:
     Result<void> collect(const KeyspaceIndex& index, std::vector<std::uint64_t>& offsets) const {
         if (index.ordered != nullptr) {
             const Range all = Range::all();
-            OrderedIndex::Slice slice;
+            OrderedIndex::Slice found;
             for (RangeCursor cursor(all); !cursor.ended();) {
                 const Pins::Pin pin(*source_.pins_);
-                if (!cursor.advance(*index.ordered, slice)) {
+                if (!cursor.advance(*index.ordered, found)) {
                     return source_.damaged_error(index.journal(), index.ordered->unreadable());
                 }
-                for (unsigned i = 0; i < slice.count; ++i) {
-                    if (i == 0 && cursor.begins_behind(index.journal(), slice.offsets[0])) continue;
-                    if (slice.offsets[i] < copied_) offsets.push_back(slice.offsets[i]);
+                for (unsigned i = 0; i < found.count; ++i) {
+                    if (i == 0 && cursor.begins_behind(index.journal(), found.offsets[0])) continue;
+                    if (found.offsets[i] < copied_) offsets.push_back(found.offsets[i]);
                 }
             }
             return {};

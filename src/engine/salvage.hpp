@@ -5,7 +5,8 @@
 //   copy      namespaces and records, in the order of the file, into "<to>.tmp"
 //   commit    sync, then the name, if nothing else has taken it
 //
-// Damage may hide anything, so what it hid may come back: a removed record, or an older value.
+// Damage may hide anything, so what it hid may come back: a removed record, or an older value. An encrypted file's new database has the
+// same cipher and opens with the same key or passphrase, but has a data key of its own.
 
 #include <algorithm>
 #include <cstdint>
@@ -38,7 +39,7 @@ public:
     bool has_expiring_records() const noexcept { return has_expiring_records_; }
 
     void frame(std::uint64_t offset, const FrameView& frame) {
-        if (!frame_is_known(frame) || offset < skipped_until_) return skip(frame.size);
+        if (!frame_is_known(frame, file_.sealer != nullptr) || offset < skipped_until_) return skip(frame.size);
         has_expiring_records_ = has_expiring_records_ || frame.expiry_unix_ms != 0;
         contents_.apply(offset, frame);
     }
@@ -48,6 +49,8 @@ public:
         if (!finished && !options_.unfinished_batch) skipped_until_ = batch.end;
         if (offset < skipped_until_) skip(head.size);
     }
+
+    void unopened(std::uint64_t, const FrameView& frame, Seal) { skip(frame.size); }
 
     void gap(std::uint64_t from, std::uint64_t to) {
         const bool at_end = to == file_.size();
@@ -93,7 +96,8 @@ public:
         : environment_(environment), from_(from), to_(to), options_(options) {}
 
     Result<SalvageReport> run() {
-        const FileInspection inspection(environment_, from_);
+        OpenOptions opening = opening_options(options_);
+        const FileInspection inspection(environment_, from_, opening);
         auto opened = inspection.open();
         if (!opened) return std::move(opened).error();
         InspectedFile file = std::move(*opened);
@@ -105,7 +109,7 @@ public:
         auto contents = empty_contents(environment_, file);
         if (!contents) return std::move(contents).error();
         SalvageReport report;
-        JournalSurvey survey(*file.survey, *file.seed);
+        JournalSurvey survey(*file.survey, file.coding());
         SalvageCollection collection(file, survey, *contents, options_, report);
         const auto walked = survey.run(collection, [&](std::uint64_t done) { tell(done, file); });
         if (!walked) return walked.error();
@@ -113,7 +117,10 @@ public:
             return Error(ErrorCode::feature_disabled, "'" + from_ + "' has records that expire, and this program was built with "
                          "EMDB_TTL=0. Build it with EMDB_TTL=1.");
         }
-        if (auto made = make_target(file, *contents); !made) return std::move(made).error();
+#if EMDB_ENCRYPT
+        if (file.sealer != nullptr) opening.cipher = file.sealer->cipher();
+#endif
+        if (auto made = make_target(file, *contents, opening); !made) return std::move(made).error();
         report.records_written = contents->live_records();
         return report;
     }
@@ -140,17 +147,16 @@ private:
         return Error(ErrorCode::invalid_argument, "'" + to_ + "' exists already and was not touched. Salvage into a new file.");
     }
 
-    Result<void> make_target(const InspectedFile& file, const JournalContents& contents) {
+    Result<void> make_target(const InspectedFile& file, const JournalContents& contents, const OpenOptions& opening) {
         FileSystem& files = environment_.files();
-        const OpenOptions as_any_database;
-        const EngineOpening naming{environment_, as_any_database, to_, target_};
+        const EngineOpening naming{environment_, opening, to_, target_};
         auto fresh = naming.new_identity();
         if (!fresh) return std::move(fresh).error();
         TemporaryFile temporary(files, naming.temporary_name());
         auto made = naming.make_rewritten(*fresh);
         if (!made) return std::move(made).error();
         temporary.made();
-        if (auto written = write(*made->file, made->header, file, contents); !written) return written;
+        if (auto written = write(*made, file, contents); !written) return written;
         auto renamed = files.rename_if_absent(temporary.name(), target_);
         if (!renamed) return std::move(renamed).error();
         if (!*renamed) return target_exists();
@@ -158,9 +164,10 @@ private:
         return files.sync_directory_of(target_);
     }
 
-    Result<void> write(File& target, const Header& header, const InspectedFile& file, const JournalContents& contents) {
-        if (auto kept = target.take_permissions_of(*file.file); !kept) return kept;
-        NewJournal journal(target, header.frame_seed());
+    Result<void> write(const OpenedFile& target, const InspectedFile& file, const JournalContents& contents) {
+        if (auto kept = target.file->take_permissions_of(*file.file); !kept) return kept;
+        const auto sealer = make_sealer(target);
+        NewJournal journal(*target.file, {target.header.frame_seed(), sealer.get()}, environment_);
         std::vector<std::uint64_t> offsets;
         for (const auto& [id, keyspace] : contents.keyspaces()) {
             for (const JournalContents::Place& place : keyspace.places) offsets.push_back(place.offset);
@@ -176,7 +183,8 @@ private:
         std::uint64_t told = 0;
         for (const std::uint64_t offset : offsets) {
             FrameView frame;
-            parse_frame(file.survey->bytes() + offset, file.survey->bytes() + file.size(), frame);
+            PlainText text;
+            if (!contents.frames().read(offset, frame, text)) return Error(ErrorCode::io, "Out of memory for opening a record. Free some.");
             FrameContent record;
             record.namespace_id = frame.namespace_id;
             record.expiry_unix_ms = frame.expiry_unix_ms;

@@ -26,6 +26,7 @@ inline bool meta_is_usable(Environment& environment, const std::string& path, co
     struct Nowhere {
         Result<void> apply(std::uint64_t, const FrameView&) { return {}; }
     };
+    if (file.sealer != nullptr) return false;  // encrypted databases have none
     if (!file.header || !file.seed || !file.survey->reach(file.size())) return false;
     const auto name = environment.files().absolute(path);
     if (!name) return false;
@@ -49,14 +50,12 @@ public:
         if (offset >= tail_) return;
         count(frame);
         std::uint64_t durable = 0;
-        if (!frame_is_known(frame)) {
+        if (!frame_is_known(frame, file_.sealer != nullptr)) {
             add(Error(ErrorCode::feature_disabled, "The frame at offset " + std::to_string(offset) + " is of a kind that this build "
                       "of emdb " + EMDB_VERSION_STRING + " does not know. Use the emdb that wrote it.")
                     .with_offset(offset));
         } else if (frame_is_mark(frame)) {
-            if (!read_mark(file_.survey->bytes(), file_.size(), offset, file_.coding(), durable)) {
-                add(inspection_.damage(offset, "a sync mark makes no sense."));
-            }
+            if (!mark_makes_sense(frame, offset, durable)) add(inspection_.damage(offset, "a sync mark makes no sense."));
         } else if (!contents_.apply(offset, frame)) {
             add(inspection_.damage(offset, "the frame there belongs to a namespace that does not fit."));
         }
@@ -67,6 +66,14 @@ public:
         if (offset >= tail_) return;
         count(head);
         if (batch.state == SurveyedBatch::State::senseless) add(inspection_.damage(batch.bad_offset, "a batch makes no sense."));
+        if (batch.state == SurveyedBatch::State::forged) add_forgery(batch.bad_offset);
+    }
+
+    void unopened(std::uint64_t offset, const FrameView&, Seal seal) {
+        if (offset >= tail_) return;
+        if (seal == Seal::forged) return add_forgery(offset);
+        add(inspection_.damage(offset, "the frame there is intact, but its session began where the file is damaged, and without that it "
+                                       "can't be opened."));
     }
 
     void gap(std::uint64_t from, std::uint64_t) { not_intact(from, from); }
@@ -79,6 +86,11 @@ public:
     }
 
 private:
+    // A member of a batch comes by twice.
+    void add_forgery(std::uint64_t offset) {
+        if (offset != last_forgery_) add(inspection_.forgery(last_forgery_ = offset));
+    }
+
     void count(const FrameView& frame) noexcept {
         ++report_.frames;
         report_.bytes_checked += frame.size;
@@ -107,11 +119,13 @@ private:
     VerifyReport& report_;
     std::optional<std::uint64_t> vouched_;  ///< up to where, asked at the first place that is not intact
     std::uint64_t last_damage_ = 0;
+    std::uint64_t last_forgery_ = 0;
     std::uint64_t tail_ = (std::numeric_limits<std::uint64_t>::max)();  ///< where the torn tail or the free space begins
 };
 
 inline Result<VerifyReport> verify_database(Environment& environment, const std::string& path, const VerifyOptions& options) {
-    const FileInspection inspection(environment, path);
+    const OpenOptions opening = opening_options(options);
+    const FileInspection inspection(environment, path, opening);
     auto file = inspection.open();
     if (!file) return std::move(file).error();
     auto contents = empty_contents(environment, *file);
@@ -121,7 +135,7 @@ inline Result<VerifyReport> verify_database(Environment& environment, const std:
     for (Error& damage : file->damages) verification.add(std::move(damage));
     report.bytes_checked = journal_start - header_slot_size * report.damage_count;
     if (file->seed) {
-        JournalSurvey survey(*file->survey, *file->seed);
+        JournalSurvey survey(*file->survey, file->coding());
         const auto walked = survey.run(verification, [&](std::uint64_t done) {
             if (options.progress) options.progress(done, file->size());
         });

@@ -13,9 +13,27 @@
 #include <utility>
 
 #include "checks/siphash.hpp"
+#include "crypto/plain_text.hpp"
 #include "journal/frame.hpp"
+#include "journal/sealer.hpp"
 
 namespace emdb::detail {
+
+/// Frames that were found intact, to be read again.
+struct IntactFrames {
+    const std::byte* file;
+    std::uint64_t size;
+    const Sealer* sealer;  ///< null: they are not sealed
+
+    /// The frame at `offset`; contents of a sealed one are in `text`. False: out of memory.
+    bool read(std::uint64_t offset, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
+        parse_frame(file + offset, file + size, frame);
+#if EMDB_ENCRYPT
+        if (sealer != nullptr) return sealer->open(frame, offset, text);
+#endif
+        return true;
+    }
+};
 
 class JournalContents {
 public:
@@ -27,17 +45,18 @@ public:
     struct HashOfPlace {
         std::size_t operator()(const Place& place) const noexcept { return static_cast<std::size_t>(place.hash); }
     };
-    /// Whether the frames at two places have the same key. They are intact.
+    /// Whether the frames at two places have the same key.
     struct SameKey {
-        const std::byte* file;
-        std::uint64_t size;
+        IntactFrames frames;
         bool operator()(const Place& a, const Place& b) const noexcept {
-            return a.hash == b.hash && (a.offset == b.offset || key_at(a.offset) == key_at(b.offset));
+            return a.hash == b.hash && (a.offset == b.offset || have_same_key(a.offset, b.offset));
         }
-        Bytes key_at(std::uint64_t offset) const noexcept {
-            FrameView frame;
-            parse_frame(file + offset, file + size, frame);
-            return frame.key;
+        bool have_same_key(std::uint64_t a, std::uint64_t b) const noexcept {
+            FrameView frame_a;
+            FrameView frame_b;
+            PlainText text_a;
+            PlainText text_b;
+            return frames.read(a, frame_a, text_a) && frames.read(b, frame_b, text_b) && frame_a.key == frame_b.key;
         }
     };
     using Places = std::unordered_set<Place, HashOfPlace, SameKey>;
@@ -48,8 +67,8 @@ public:
     };
 
     /// The keys of the hash are the caller's secret: a file made to have colliding keys would be slow.
-    JournalContents(const std::byte* file, std::uint64_t size, std::uint64_t hash_key_0, std::uint64_t hash_key_1)
-        : same_key_{file, size}, hash_key_0_(hash_key_0), hash_key_1_(hash_key_1) {
+    JournalContents(const IntactFrames& frames, std::uint64_t hash_key_0, std::uint64_t hash_key_1)
+        : same_key_{frames}, hash_key_0_(hash_key_0), hash_key_1_(hash_key_1) {
         add_keyspace(0);
     }
 
@@ -73,6 +92,7 @@ public:
         }
     }
 
+    const IntactFrames& frames() const noexcept { return same_key_.frames; }
     std::uint64_t live_records() const noexcept { return live_records_; }
     /// By id; 0 is the default keyspace.
     const std::map<std::uint32_t, Keyspace>& keyspaces() const noexcept { return keyspaces_; }

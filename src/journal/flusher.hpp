@@ -144,7 +144,7 @@ private:
     Result<void> sync_file() {
         const std::uint64_t covered = journal_.completed();
         if (auto synced = file_.sync(); !synced) {
-            journal_.poison();
+            journal_.poison(synced.error().message());
             return Error(ErrorCode::io, synced.error().message() + " What was written since the last flush may or may not be found "
                          "after reopening '" + path_ + "'; until then nothing more is written to it.")
                 .with_os_error(synced.error().os_error());

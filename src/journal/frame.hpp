@@ -153,6 +153,8 @@ struct FrameView {
         value = Bytes(start, value.size());
     }
     bool is_sealed() const noexcept { return (kind_and_flags & frame_is_sealed) != 0; }
+    /// Of a sealed frame that has not been opened; nothing of others.
+    FrameNonce nonce() const noexcept { return is_sealed() ? load_nonce(key.data() - frame_nonce_size) : FrameNonce(); }
 };
 
 /// parse_any_frame from the nonce on. The key begins where the ciphertext does.

@@ -29,8 +29,9 @@ inline bool frame_is_record(const FrameView& frame) noexcept {
 }
 
 /// Whether a frame of this kind can have these sizes and flags: what tells most chance hits from frames before anything is summed up.
-inline bool frame_is_plausible(const FrameView& frame) noexcept {
-    if (!frame_is_known(frame)) return false;
+/// `sealed`: as above.
+inline bool frame_is_plausible(const FrameView& frame, bool sealed = false) noexcept {
+    if (!frame_is_known(frame, sealed)) return false;
     const bool has_namespace = (frame.flags() & frame_has_namespace) != 0;
     if ((frame.flags() & frame_has_expiry) != 0) return frame.kind() == FrameKind::put;
     switch (frame.kind()) {
@@ -40,11 +41,54 @@ inline bool frame_is_plausible(const FrameView& frame) noexcept {
         case FrameKind::namespace_create: return has_namespace && !frame.key.empty() && frame.value.empty();
         case FrameKind::namespace_drop: return has_namespace && frame.key.empty() && frame.value.empty();
         case FrameKind::clear: return frame.key.empty() && frame.value.empty();
-        case FrameKind::session: return false;
+        case FrameKind::session: return sealed && !has_namespace && frame.key.empty();
         case FrameKind::sync_mark:
         case FrameKind::close_mark: return !has_namespace && frame.key.empty() && frame.value.size() == mark_value_size;
     }
     return false;
+}
+
+/// What the seal of an intact frame says.
+enum class Seal : std::uint8_t {
+    genuine,       ///< it is what was written in this place, or the file is not encrypted
+    forged,        ///< it is not
+    session_lost,  ///< nobody can tell: the frame of its session is not known
+};
+
+/// Opens an intact frame, whose contents are in `text` then, and judges whether it may stand there. Frames of sessions, which are not
+/// sealed, are the caller's to judge.
+inline Seal open_frame([[maybe_unused]] FrameView& frame, [[maybe_unused]] std::uint64_t offset, [[maybe_unused]] FrameCoding coding,
+                       [[maybe_unused]] PlainText& text) noexcept {
+#if EMDB_ENCRYPT
+    if (coding.sealer == nullptr || (frame.kind() == FrameKind::session && frame.flags() == 0)) return Seal::genuine;
+    if (!frame.is_sealed()) return Seal::forged;
+    const std::uint32_t session = frame.nonce().session;
+    if (!coding.sealer->knows_session(session)) return Seal::session_lost;
+    if (!coding.sealer->open(frame, offset, text)) return Seal::forged;
+    // Of an earlier session: it was once there, then cut off, and somebody has put it back.
+    if (session != coding.sealer->last_session()) return Seal::forged;
+#endif
+    return Seal::genuine;
+}
+
+/// Whether a sealed member of a batch is the one that was sealed with the batch's frame, whose nonce is `head`.
+inline bool member_follows([[maybe_unused]] const FrameNonce& head, [[maybe_unused]] const FrameView& member,
+                           [[maybe_unused]] std::uint64_t position, [[maybe_unused]] FrameCoding coding) noexcept {
+#if EMDB_ENCRYPT
+    if (coding.sealer == nullptr) return true;
+    if (!member.is_sealed()) return false;
+    const FrameNonce nonce = member.nonce();
+    return nonce.session == head.session && nonce.counter == head.counter + 1 + static_cast<std::uint32_t>(position);
+#else
+    return true;
+#endif
+}
+
+/// Whether a mark, opened if it was sealed, makes sense at `offset`, and up to where it vouches for the journal.
+inline bool mark_makes_sense(const FrameView& mark, std::uint64_t offset, std::uint64_t& durable) noexcept {
+    if (mark.value.size() != mark_value_size || !mark.key.empty()) return false;
+    durable = load_le<std::uint64_t>(mark.value.data());
+    return durable <= offset;
 }
 
 /// Whether a valid mark stands at `offset` of the file, and up to where it vouches for the journal.
@@ -60,11 +104,10 @@ inline bool read_mark(const std::byte* file, std::uint64_t size, std::uint64_t o
     if (coding.sealer != nullptr && !coding.sealer->open(frame, offset, text)) {
         // Of a session whose frame lies behind the damage: that was durable before the mark was sealed, and what came before it, too.
         durable = offset;
-        return load_nonce(frame.key.data() - frame_nonce_size).session > coding.sealer->last_session();
+        return frame.nonce().session > coding.sealer->last_session();
     }
 #endif
-    durable = load_le<std::uint64_t>(frame.value.data());
-    return durable <= offset;
+    return mark_makes_sense(frame, offset, durable);
 }
 
 /// Up to where the valid marks anywhere behind `end`, the place of a frame that does not validate, vouch for the journal; 0: there is

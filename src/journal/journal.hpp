@@ -28,12 +28,16 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/callbacks.hpp"
+#include "base/options.hpp"
 #include "base/result.hpp"
 #include "journal/append_window.hpp"
 #include "journal/batch_buffer.hpp"
@@ -190,11 +194,18 @@ public:
     }
     const std::byte* address(std::uint64_t offset) const noexcept { return map_.at(offset); }
 
-    /// Refuses every further append, and fails those under way above the watermark.
-    void poison() noexcept {
-        completed_.fetch_or(frozen_bit, std::memory_order_seq_cst);
+    /// Refuses every further append, and fails those under way above the watermark. The first call logs why.
+    void poison(std::string_view why) noexcept {
+        const bool first = (completed_.fetch_or(frozen_bit, std::memory_order_seq_cst) & frozen_bit) == 0;
         completed_.notify_all();
+        if (!first || !log_) return;
+        char line[1024];  // there may be no memory
+        const int size = std::snprintf(line, sizeof line, "%.*s Reads go on, but nothing more is written until the database is reopened.",
+                                       static_cast<int>((std::min)(why.size(), std::size_t{800})), why.data());
+        log_(LogLevel::error, {line, static_cast<std::size_t>(size)});
     }
+    /// What poison() tells. Before anybody else uses the journal.
+    void log_to(const LogCallback& log) { log_ = log; }
 
     /// A sync has covered the journal up to `end`.
     void synced(std::uint64_t end) noexcept {
@@ -227,7 +238,7 @@ private:
         PoisonUnlessDone(const PoisonUnlessDone&) = delete;
         PoisonUnlessDone& operator=(const PoisonUnlessDone&) = delete;
         ~PoisonUnlessDone() {
-            if (!done) journal_.poison();
+            if (!done) journal_.poison("Out of memory in the middle of a write.");
         }
         bool done = false;
 
@@ -314,7 +325,7 @@ private:
         if (!sync_first_.load(std::memory_order_acquire)) return {};
         auto synced = file_.sync();
         if (!synced) {
-            poison();
+            poison(synced.error().message());
             return synced;
         }
         sync_first_.store(false, std::memory_order_relaxed);
@@ -445,7 +456,7 @@ private:
     }
 
     Result<std::uint64_t> fail(Error error) {
-        poison();
+        poison(error.message());
         return Error(ErrorCode::io, error.message() + " This write may or may not be found after reopening.")
             .with_os_error(error.os_error());
     }
@@ -486,6 +497,7 @@ private:
     const bool allocates_;
     const bool zeroes_ahead_;
     const bool mapped_append_;
+    LogCallback log_;
     std::mutex growth_;
     std::uint64_t rewrite_from_ = UINT64_MAX;  ///< under growth_; UINT64_MAX: nothing to rewrite
     std::atomic<bool> sync_first_{false};

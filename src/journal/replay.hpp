@@ -62,7 +62,7 @@ public:
             if (auto sensible = check(frame, offset); !sensible) return std::move(sensible).error();
             std::uint64_t next = offset + frame.size;
             summary_.ends_with_close_mark = false;
-            const FrameNonce nonce = nonce_of(frame);
+            const FrameNonce nonce = frame.nonce();
             PlainText text;
             if (auto opened = open(frame, offset, text); !opened) return std::move(opened).error();
             if (frame.kind() == FrameKind::session) {
@@ -128,14 +128,8 @@ private:
     Error forged(std::uint64_t offset) const { return forged_frame_error(path_, offset); }
 
     // Opens a frame of an encrypted file, whose checksum is right: what does not open was not damaged but forged.
-    Result<void> open([[maybe_unused]] FrameView& frame, [[maybe_unused]] std::uint64_t offset, [[maybe_unused]] PlainText& text) const {
-#if EMDB_ENCRYPT
-        if (sealer_ == nullptr || (frame.kind() == FrameKind::session && frame.flags() == 0)) return {};
-        const std::uint32_t session = nonce_of(frame).session;
-        if (!frame.is_sealed() || !sealer_->open(frame, offset, text)) return forged(offset);
-        if (session != sealer_->last_session()) return forged(offset);  // once there, then cut off, and put back
-#endif
-        return {};
+    Result<void> open(FrameView& frame, std::uint64_t offset, PlainText& text) const {
+        return open_frame(frame, offset, coding(), text) == Seal::genuine ? Result<void>() : Result<void>(forged(offset));
     }
 
     Result<void> take_session([[maybe_unused]] const FrameView& frame, std::uint64_t offset) const {
@@ -168,7 +162,7 @@ private:
             Member member{offset, {}};
             const bool valid = parse_frame(at(offset), at(size_), member.frame) && frame_validates(member.frame, offset, seed_);
             const bool fits = valid && member.frame.size <= end - offset;
-            if (valid && !(follows(head, member.frame, members_.size()) && (fits || !seals()))) return forged(offset);
+            if (valid && !(member_follows(head, member.frame, members_.size(), coding()) && (fits || !seals()))) return forged(offset);
             if (!fits) {
                 damaged = offset;
                 return std::uint64_t{0};
@@ -190,24 +184,6 @@ private:
             if (auto applied = sink.apply(member.offset, member.frame); !applied) return applied;
         }
         return {};
-    }
-
-    // Whether a sealed member is the one that was sealed with its batch's frame.
-    bool follows([[maybe_unused]] const FrameNonce& head, [[maybe_unused]] const FrameView& member,
-                 [[maybe_unused]] std::size_t position) const noexcept {
-#if EMDB_ENCRYPT
-        if (sealer_ == nullptr) return true;
-        if (!member.is_sealed()) return false;
-        const FrameNonce nonce = nonce_of(member);
-        return nonce.session == head.session && nonce.counter == head.counter + 1 + static_cast<std::uint32_t>(position);
-#else
-        return true;
-#endif
-    }
-
-    // Before the frame is opened.
-    static FrameNonce nonce_of(const FrameView& frame) noexcept {
-        return frame.is_sealed() ? load_nonce(frame.key.data() - frame_nonce_size) : FrameNonce();
     }
 
     struct Member {

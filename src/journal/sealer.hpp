@@ -10,8 +10,9 @@
 //   associated data    the frame's offset, 8 bytes; then its bytes from the kind to the counter: kind and flags, lengths, namespace,
 //                      session, counter. The file id is in the session's key; a member of a batch follows its batch's frame in
 //                      counting, which replay checks.
-//   session frame      value: session number, 4 bytes; 32 random bytes; MAC, 32 bytes: of these, the file id, the frame's offset and the
-//                      session before it. So it can't be moved, nor put behind another past of the file (a copy's) than its own.
+//   session frame      value: session number, 4 bytes; 32 random bytes; MAC of these, the file id and the frame's offset, 16 bytes: the
+//                      frame can't be moved; link, 16 bytes: MAC of all that and the random bytes of the session before, so that it
+//                      can't be put behind another past of the file (a copy's) than its own
 //
 // A session's frame is durable before anything is sealed in the session: a frame of a session that nobody knows of proves that the
 // session's was damaged, and not torn. Frames lie in the order of their sessions.
@@ -75,7 +76,8 @@ inline SessionLimits session_limits;
 
 class Sealer {
 public:
-    static constexpr std::size_t session_value_size = 4 + 32 + 32;
+    static constexpr std::size_t session_mac_size = 16;
+    static constexpr std::size_t session_value_size = 4 + 32 + 2 * session_mac_size;
     using SessionValue = std::array<std::byte, session_value_size>;
 
     Sealer(Cipher cipher, std::shared_ptr<const DataKey> key, const FileId& file_id)
@@ -103,46 +105,45 @@ public:
     std::uint32_t last_session() const noexcept { return last_.load(std::memory_order_acquire); }
 
     /// Has add_session of the next one not fail. False: there have been too many.
-    bool make_room_for_session() {
-        const std::uint32_t number = last_session() + 1;
-        if (number / chunk_size >= chunks_.size()) return false;
-        auto& link = chunks_[number / chunk_size];
-        if (link.load(std::memory_order_relaxed) == nullptr) link.store(new Chunk, std::memory_order_release);
-        return true;
-    }
+    bool make_room_for_session() { return make_room_for_session(last_session() + 1); }
 
     /// The value of the next session's frame, which is to lie at `offset`.
     SessionValue make_session_value(const SessionRandom& random, std::uint64_t offset) const noexcept {
         SessionValue value;
         store_le(value.data(), last_session() + 1);
         std::memcpy(value.data() + 4, random.data(), random.size());
-        const auto mac = session_mac(std::span<const std::byte>(value).first(36), offset);
-        std::memcpy(value.data() + 36, mac.data(), mac.size());
+        const auto mac = session_mac(value, offset);
+        std::memcpy(value.data() + 36, mac.data(), session_mac_size);
+        const auto link = session_link(value);
+        std::memcpy(value.data() + 36 + session_mac_size, link.data(), session_mac_size);
         return value;
     }
 
     /// Takes over a session whose frame is in the journal. False: the frame is not one that was written so in that place, or it does not
     /// follow the last one.
     bool add_session(Bytes value, std::uint64_t offset) {
-        if (value.size() != session_value_size) return false;
-        const std::span<const std::byte> bytes(value.data(), value.size());
-        const auto mac = session_mac(bytes.first(36), offset);
-        if (!equal_in_constant_time(mac.data(), value.data() + 36, mac.size())) return false;
-        const auto number = load_le<std::uint32_t>(value.data());
         SessionRandom random;
-        std::memcpy(random.data(), value.data() + 4, random.size());
-        return number == last_session() + 1 && add_session(random);
+        return session_number(value, offset, random) == last_session() + 1 && is_linked(value) && add_session(random);
+    }
+
+    /// The same where frames may have been lost, and sessions with them.
+    bool add_session_behind_damage(Bytes value, std::uint64_t offset) {
+        SessionRandom random;
+        const std::uint32_t number = session_number(value, offset, random);
+        return number > last_session() && (number != last_session() + 1 || is_linked(value)) && add_session(number, random);
     }
 
     /// The same from a checkpoint, which vouches for it.
-    bool add_session(const SessionRandom& random) {
-        if (!make_room_for_session()) return false;
-        const std::uint32_t number = last_session() + 1;
-        session(number).random = random;
-        last_.store(number, std::memory_order_release);
-        return true;
-    }
+    bool add_session(const SessionRandom& random) { return add_session(last_session() + 1, random); }
+
     const SessionRandom& session_random(std::uint32_t number) const noexcept { return session(number).random; }
+
+    /// Whether what was sealed in the session can be opened.
+    bool knows_session(std::uint32_t number) const noexcept {
+        if (number == 0 || number > last_session()) return false;
+        const Chunk* const chunk = chunks_[number / chunk_size].load(std::memory_order_acquire);
+        return chunk != nullptr && (*chunk)[number % chunk_size].known;
+    }
 
     /// From now on frames are sealed in the newest session. False: out of memory.
     bool begin_sealing() {
@@ -179,7 +180,7 @@ public:
         const auto head_size = static_cast<std::size_t>(body - frame.start);
         const auto sealed_size = static_cast<std::size_t>(frame.size) - head_size;
         const FrameNonce nonce = load_nonce(body - frame_nonce_size);
-        if (nonce.session == 0 || nonce.session > last_session()) return false;
+        if (!knows_session(nonce.session)) return false;
         const Aead* const opener = aead(nonce.session);
         std::byte* const plain = text.make(sealed_size - Aead::tag_size);
         if (opener == nullptr || plain == nullptr) return false;
@@ -201,6 +202,7 @@ public:
 private:
     struct Session {
         SessionRandom random{};
+        bool known = false;  ///< false: its frame was lost
         std::atomic<const Aead*> aead{nullptr};
     };
     static constexpr std::size_t chunk_size = 256;
@@ -226,17 +228,32 @@ private:
         return bytes;
     }
 
-    std::array<std::byte, 32> session_mac(std::span<const std::byte> what, std::uint64_t offset) const noexcept {
-        std::array<std::byte, 32> key;
-        derive("emdb session MAC", {}, key);
-        const WipedAtExit wiped(key);
-        std::array<std::byte, 16 + 36 + 8 + 32> bytes{};
+    std::array<std::byte, 32> session_mac(std::span<const std::byte> value, std::uint64_t offset) const noexcept {
+        std::array<std::byte, 16 + 36 + 8> bytes;
         std::memcpy(bytes.data(), file_id_.data(), file_id_.size());
-        std::memcpy(bytes.data() + 16, what.data(), what.size());
+        std::memcpy(bytes.data() + 16, value.data(), 36);
         store_le(bytes.data() + 52, offset);
-        if (last_session() != 0) std::memcpy(bytes.data() + 60, session_random(last_session()).data(), 32);
+        return mac("emdb session MAC", bytes);
+    }
+
+    std::array<std::byte, 32> session_link(std::span<const std::byte> value) const noexcept {
+        std::array<std::byte, 36 + session_mac_size + 32> bytes{};
+        std::memcpy(bytes.data(), value.data(), 36 + session_mac_size);
+        if (last_session() != 0) std::memcpy(bytes.data() + 36 + session_mac_size, session_random(last_session()).data(), 32);
+        return mac("emdb session link", bytes);
+    }
+
+    bool is_linked(Bytes value) const noexcept {
+        const auto link = session_link({value.data(), value.size()});
+        return equal_in_constant_time(link.data(), value.data() + 36 + session_mac_size, session_mac_size);
+    }
+
+    std::array<std::byte, 32> mac(std::string_view purpose, std::span<const std::byte> what) const noexcept {
+        std::array<std::byte, 32> key;
+        derive(purpose, {}, key);
+        const WipedAtExit wiped(key);
         std::array<std::byte, 32> mac;
-        blake2b(key, bytes, mac);
+        blake2b(key, what, mac);
         return mac;
     }
 
@@ -246,6 +263,31 @@ private:
         hash.update(std::as_bytes(std::span(purpose.data(), purpose.size())));
         hash.update(context);
         hash.finish(into.data());
+    }
+
+    /// Of a session's frame; 0: it is not one that was written so in that place.
+    std::uint32_t session_number(Bytes value, std::uint64_t offset, SessionRandom& random) const noexcept {
+        if (value.size() != session_value_size) return 0;
+        const auto mac = session_mac({value.data(), value.size()}, offset);
+        if (!equal_in_constant_time(mac.data(), value.data() + 36, session_mac_size)) return 0;
+        std::memcpy(random.data(), value.data() + 4, random.size());
+        return load_le<std::uint32_t>(value.data());
+    }
+
+    bool add_session(std::uint32_t number, const SessionRandom& random) {
+        if (!make_room_for_session(number)) return false;
+        Session& added = session(number);
+        added.random = random;
+        added.known = true;
+        last_.store(number, std::memory_order_release);
+        return true;
+    }
+
+    bool make_room_for_session(std::uint32_t number) {
+        if (number / chunk_size >= chunks_.size()) return false;
+        auto& link = chunks_[number / chunk_size];
+        if (link.load(std::memory_order_relaxed) == nullptr) link.store(new Chunk, std::memory_order_release);
+        return true;
     }
 
     std::uint64_t next_counter() const noexcept { return next_nonce_.load(std::memory_order_relaxed) & 0xFFFFFFFF; }

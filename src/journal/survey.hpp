@@ -17,6 +17,8 @@
 #include "base/inspection.hpp"
 #include "base/result.hpp"
 #include "checks/crc32c_ranges.hpp"
+#include "crypto/plain_text.hpp"
+#include "journal/batch_buffer.hpp"
 #include "journal/frame.hpp"
 #include "journal/frame_rules.hpp"
 #include "journal/header.hpp"
@@ -77,6 +79,7 @@ struct SurveyedBatch {
         whole,
         unfinished,  ///< a member does not validate, or the file ends first: torn or damaged
         senseless,   ///< everything validates, and yet it can't be: was written so
+        forged,      ///< a member validates, but is not the one that was sealed with the batch's frame
     };
     State state = State::whole;
     std::uint64_t end = 0;      ///< as the head says; may lie behind the end of the file
@@ -85,12 +88,14 @@ struct SurveyedBatch {
 
 class JournalSurvey {
 public:
-    JournalSurvey(SurveyedFile& file, std::uint32_t seed)
-        : file_(file), bytes_(file.bytes()), size_(file.size()), seed_(seed), ranges_(bytes_, journal_start, size_) {}
+    /// Sessions that are found are added to the coding's sealer.
+    JournalSurvey(SurveyedFile& file, FrameCoding coding)
+        : file_(file), bytes_(file.bytes()), size_(file.size()), coding_(coding), ranges_(bytes_, journal_start, size_) {}
 
     /// Calls, in the order of the file,
-    ///   sink.frame(offset, frame)           for every intact frame, members of batches among them
+    ///   sink.frame(offset, frame)           for every intact frame, members of batches among them; opened, if it was sealed
     ///   sink.batch(offset, frame, batch)    instead for heads of batches, before their members
+    ///   sink.unopened(offset, frame, seal)  instead for those whose seal is not right, or can't be told to be
     ///   sink.gap(from, to)                  where nothing is intact; may be free space, if `to` is the end of the file
     ///   progress(offset)                    now and then
     /// An error: the file can't be read.
@@ -108,8 +113,12 @@ public:
                 offset = next;
                 continue;
             }
-            if (frame.kind() == FrameKind::batch) {
-                const SurveyedBatch batch = look_into(offset, frame);
+            const FrameNonce nonce = frame.nonce();
+            PlainText text;
+            if (const Seal seal = judge_seal(offset, frame, text); seal != Seal::genuine) {
+                sink.unopened(offset, frame, seal);
+            } else if (frame.kind() == FrameKind::batch) {
+                const SurveyedBatch batch = look_into(offset, frame, nonce);
                 if (!file_.error()) sink.batch(offset, frame, batch);
             } else {
                 sink.frame(offset, frame);
@@ -162,20 +171,36 @@ private:
 
     bool may_be_intact(std::uint64_t offset, FrameView& frame) {
         if (!file_.reach((std::min)(size_, offset + frame_head_size_max))) return false;
-        return parse_frame(bytes_ + offset, bytes_ + size_, frame) && frame_is_plausible(frame) && validates(offset, frame);
+        return parse_frame(bytes_ + offset, bytes_ + size_, frame) && frame_is_plausible(frame, coding_.sealer != nullptr) &&
+               validates(offset, frame);
     }
 
     bool validates(std::uint64_t offset, const FrameView& frame) {
         if (!file_.reach(offset + frame.size)) return false;
         // Before the first damage lengths are true, and each byte is summed up once. After it they may be anything.
-        if (!gap_seen_ || frame.size <= summed_up_at_once_max) return frame_validates(frame, offset, seed_);
-        const std::uint32_t crc = ranges_.crc(offset + 4, offset + frame.size, seed_);
+        if (!gap_seen_ || frame.size <= summed_up_at_once_max) return frame_validates(frame, offset, coding_.seed);
+        const std::uint32_t crc = ranges_.crc(offset + 4, offset + frame.size, coding_.seed);
         return load_le<std::uint32_t>(frame.start) == crc32c_u64(crc, offset);
+    }
+
+    Seal judge_seal(std::uint64_t offset, FrameView& frame, PlainText& text) {
+        const Seal seal = open_frame(frame, offset, coding_, text);
+        // Without damage no session can be missing.
+        if (seal == Seal::session_lost && !gap_seen_) return Seal::forged;
+#if EMDB_ENCRYPT
+        if (seal == Seal::genuine && coding_.sealer != nullptr && frame.kind() == FrameKind::session) {
+            Sealer& sealer = *coding_.sealer;
+            if (frame.flags() != 0 || !frame.key.empty()) return Seal::forged;
+            const bool taken = gap_seen_ ? sealer.add_session_behind_damage(frame.value, offset) : sealer.add_session(frame.value, offset);
+            return taken ? Seal::genuine : Seal::forged;
+        }
+#endif
+        return seal;
     }
 
     // Reads on to the first member that does not fit. What follows up to there is frames that no other batch has as members, so
     // that all batches together cost no more than the file.
-    SurveyedBatch look_into(std::uint64_t head_offset, const FrameView& head) {
+    SurveyedBatch look_into(std::uint64_t head_offset, const FrameView& head, const FrameNonce& nonce) {
         using State = SurveyedBatch::State;
         if (head.value.size() != batch_value_size) return {State::senseless, head_offset + head.size, head_offset};
         const auto length = load_le<std::uint64_t>(head.value.data());
@@ -190,7 +215,8 @@ private:
                 gap_seen_ = true;
                 return {State::unfinished, end, offset};
             }
-            if (!frame_is_record(frame) || !frame_is_known(frame)) return {State::senseless, end, offset};
+            if (!frame_is_record(frame) || !frame_is_known(frame, coding_.sealer != nullptr)) return {State::senseless, end, offset};
+            if (!member_follows(nonce, frame, members, coding_)) return {State::forged, end, offset};
         }
         if (members != count) return {State::senseless, end, head_offset};
         return {State::whole, end, 0};
@@ -199,7 +225,7 @@ private:
     SurveyedFile& file_;
     const std::byte* const bytes_;
     const std::uint64_t size_;
-    const std::uint32_t seed_;
+    const FrameCoding coding_;
     Crc32cRanges ranges_;
     bool gap_seen_ = false;
 };
