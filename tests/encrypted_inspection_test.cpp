@@ -241,7 +241,7 @@ TEST_CASE("salvage makes a database that opens with the same key, with the same 
         const auto data_key = [&](const std::string& path) {
             const auto file = emdb::detail::native_environment().files().open(path, emdb::detail::OpenMode::read_only).value();
             const auto header = emdb::detail::read_header(*file, path).value();
-            const auto key = emdb::detail::KeyBlock::unwrap(header.key_block, the_key, path).value();
+            const auto key = emdb::detail::KeyBlock::unwrap(header, the_key, path).value();
             return std::vector<std::byte>(key->bytes().begin(), key->bytes().end());
         };
         CHECK(data_key(folder.file("a.emdb")) != data_key(folder.file("b.emdb")));
