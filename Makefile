@@ -95,6 +95,10 @@ OPENSSL = $(shell echo 'int main() { EVP_CIPHER_CTX_free(EVP_CIPHER_CTX_new()); 
 $(BUILD)/tests/aead_test.o: DEFINES = $(if $(OPENSSL),-DTEST_WITH_OPENSSL=1)
 $(BUILD)/tests/aead_test: LIBRARIES = $(if $(OPENSSL),-lcrypto)
 
+# A white-box test is all there is of its program: what it does not use of the implementation need not be compiled.
+WHOLE_PROGRAM := $(shell echo 'int main() {}' | $(CXX) -fwhole-program -Werror -x c++ -c - -o /dev/null 2>/dev/null && echo -fwhole-program)
+$(WHITE_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o): DEFINES += $(WHOLE_PROGRAM)
+
 # Without liburing its test has nothing to link, and says so.
 $(BUILD)/tests/iouring_test build/bench/iouring: LDFLAGS += $(if $(wildcard /usr/include/liburing.h),-luring)
 
