@@ -1,7 +1,7 @@
 // Power cuts, kills and failing disks over encrypted databases: the stories of power_cut_test.cpp; changes of the encryption, cut off at
 // every operation; and lives of files and their copies in which no nonce is used twice.
 //
-// EMDB_POWER_CUTS=n   how many random cuts (1,500 for each cipher)
+// EMDB_POWER_CUTS=n   how many random cuts (1,000 for each cipher)
 // EMDB_NONCE_RUNS=n   how many lives (1,000)
 // EMDB_SEED=n         the first seed; alone, only the story with this seed is run
 
@@ -40,7 +40,7 @@ TEST_CASE("power cuts: an encrypted database keeps every promise of a plain one"
         CAPTURE(static_cast<int>(cipher));
         DatabaseSettings settings;
         settings.cipher = cipher;
-        run_stories(1'500, settings);
+        run_stories(1'000, settings);
     }
 }
 

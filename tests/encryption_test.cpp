@@ -236,13 +236,13 @@ TEST_CASE("encrypted databases do what plain ones do, with both ciphers, on ever
                 TempFolder folder;
                 const auto open = [&] { return builder_of(folder.file("a")).cipher(cipher).enable_range_scans(ranges).build().value(); };
                 RandomUse use(seed());
-                for (int life = 0; life < 3; ++life) {
+                for (int life = 0; life < 2; ++life) {
                     Emdb db = open();
                     CHECK(db.stats().value().encrypted);
                     use.check(db, ranges);
-                    for (int i = 0; i < 300; ++i) {
+                    for (int i = 0; i < 200; ++i) {
                         use.step(db);
-                        if (i == 150) db.compact().value();
+                        if (i == 120) db.compact().value();
                         if (i % 100 == 99) db.flush().value();
                     }
                     use.check(db, ranges);
