@@ -45,6 +45,8 @@ help:
 	@echo 'make warnings      the header with all warnings as errors: GCC and Clang, C++20 and C++23'
 	@echo 'make features      the header in every combination of feature macros'
 	@echo 'make sanitize      the tests under ASan and UBSan, those with threads under TSan'
+	@echo 'make check         the tests and the long proof: power cuts, faults, fuzzing, races, platforms, analysis'
+	@echo 'make soak          the same without end, for MINUTES=60'
 	@echo 'make deps          install what the tests lack (make test does it by itself)'
 	@echo 'make format        clang-format over src, tests, bench and examples'
 	@echo 'make clean         remove build/'
@@ -137,6 +139,20 @@ sanitize: deps
 	    CXXFLAGS='-O1 -g1 -fsanitize=thread' || failed=--failed=build; \
 	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title threads --timeout 1200 $$failed \
 	    $$($(MAKE) --no-print-directory -s BUILD=build/thread TESTS='$(THREAD_TESTS)' list-test-programs)
+
+# --- the long proof: each tests/NAME/rules.mk adds NAME to CHECKS (and SOAKS) and has the target check-NAME (soak-NAME)
+
+# How long `make soak` goes on.
+MINUTES ?= 60
+CHECKS :=
+SOAKS :=
+-include $(sort $(wildcard tests/*/rules.mk))
+
+check: test $(CHECKS:%=check-%)
+
+soak: $(SOAKS:%=soak-%)
+
+.PHONY: check soak $(CHECKS:%=check-%) $(SOAKS:%=soak-%)
 
 .PHONY: list-test-programs
 list-test-programs:

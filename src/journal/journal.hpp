@@ -248,7 +248,7 @@ private:
 
     static constexpr std::uint64_t frozen_bit = std::uint64_t{1} << 63;
     static constexpr std::uint64_t step_min = std::uint64_t{64} << 10;
-    static constexpr std::uint64_t step_max = std::uint64_t{64} << 20;
+    static constexpr std::uint64_t step_max = std::uint64_t{8} << 20;  // after a kill, all that is allocated is searched for marks
     static constexpr std::uint64_t chunk_min = std::uint64_t{64} << 10;
     static constexpr std::uint64_t chunk_max = std::uint64_t{256} << 10;
     static constexpr std::uint64_t large = std::uint64_t{64} << 10;
