@@ -1,11 +1,18 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, libfuzzer,
+# openssl, libsodium.
 set -u
 
 has_header() {
     printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$1" |
         ${CXX:-c++} ${CPPFLAGS:-} -x c++ -fsyntax-only - 2>/dev/null
+}
+
+# Clang's runtime for fuzzing and sanitizers comes in a package of its own with some versions.
+has_libfuzzer() {
+    command -v clang++ >/dev/null && [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ] ||
+        [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer.a 2>/dev/null)" ]
 }
 
 present() {
@@ -16,6 +23,7 @@ present() {
     openssl) has_header openssl/evp.h ;;
     libsodium) has_header sodium.h ;;
     clang) command -v clang++ >/dev/null ;;
+    libfuzzer) has_libfuzzer ;;
     clang-format) command -v clang-format >/dev/null ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
     esac
@@ -28,6 +36,7 @@ package_of() {
     liburing) echo liburing-dev ;;
     openssl) echo libssl-dev ;;
     libsodium) echo libsodium-dev ;;
+    libfuzzer) echo "clang $(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
     *) echo "$1" ;;
     esac
 }
