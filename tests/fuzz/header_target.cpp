@@ -64,7 +64,10 @@ void edit(Input& in, std::string& file) {
         Choices choices(in.byte());
         std::size_t at = choices.flag() ? slot_size : 0;
         const std::uint64_t region = choices.number(2);
-        at += region == 0 ? in.byte() % 80 : region == 1 ? block_at + in.byte() % 16 : region == 2 ? block_at + in.byte() : in.number(2) % slot_size;
+        at += region == 0   ? in.byte() % 80
+              : region == 1 ? block_at + in.byte() % 16
+              : region == 2 ? block_at + in.byte()
+                            : in.number(2) % slot_size;
         const std::size_t size = std::size_t{1} << choices.number(2);
         for (const char byte : in.bytes(size)) {
             if (at < file.size()) file[at++] = byte;

@@ -291,7 +291,8 @@ void declare(CraftedFile& file, FrameKind kind, std::uint64_t key_size, std::uin
 
 TEST_CASE("declared lengths of keys and values allocate nothing") {
     constexpr std::uint64_t keys[]{0, 1, emdb::detail::key_size_max, emdb::detail::key_size_max + 1, UINT32_MAX, UINT64_MAX};
-    constexpr std::uint64_t values[]{0, 1 << 20, emdb::detail::value_size_max, emdb::detail::value_size_max + 1, UINT64_MAX / 2, UINT64_MAX};
+    constexpr std::uint64_t values[]{0, 1 << 20, emdb::detail::value_size_max, emdb::detail::value_size_max + 1, UINT64_MAX / 2,
+                                     UINT64_MAX};
     for (const std::uint64_t key : keys) {
         for (const std::uint64_t value : values) {
             for (const FrameKind kind : {FrameKind::put, FrameKind::remove, FrameKind::namespace_create}) {
@@ -345,7 +346,8 @@ TEST_CASE("declared sizes of a checkpoint allocate nothing") {
         for (const std::size_t at : {64U, 72U}) {
             std::string changed = meta;
             checkpoint::store(changed, at, 8, size);
-            checkpoint::store(changed, emdb::detail::meta_header_size - 4, 4, checkpoint::sum(changed, 0, emdb::detail::meta_header_size - 4));
+            constexpr std::size_t crc_at = emdb::detail::meta_header_size - 4;
+            checkpoint::store(changed, crc_at, 4, checkpoint::sum(changed, 0, crc_at));
             check_small(journal, changed);
         }
     }

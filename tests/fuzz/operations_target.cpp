@@ -35,8 +35,8 @@ public:
         }
         if (choices.number(2) == 3) default_ttl_ = 1 + in_.byte();
         constexpr std::uint32_t every = 3;
-        const emdb::FlushPolicy policies[]{emdb::FlushPolicy::on_each_flush(), emdb::FlushPolicy::group(), emdb::FlushPolicy::write_through(),
-                                           emdb::FlushPolicy::every_n(every)};
+        const emdb::FlushPolicy policies[]{emdb::FlushPolicy::on_each_flush(), emdb::FlushPolicy::group(),
+                                           emdb::FlushPolicy::write_through(), emdb::FlushPolicy::every_n(every)};
         policy_ = policies[choices.number(2)];
         disk_->set_now_unix_ms(now_);
         model_[""];
@@ -483,7 +483,9 @@ private:
             const auto left = expect(in.ttl(key), "ttl");
             check(left.has_value() == expiry.has_value(), "ttl");
             constexpr std::uint64_t longest = INT64_MAX;
-            if (left) check(static_cast<std::uint64_t>(left->count()) == std::min(*expiry - now_, longest), "ttl is another than what is left");
+            if (left) {
+                check(static_cast<std::uint64_t>(left->count()) == std::min(*expiry - now_, longest), "ttl is another than what is left");
+            }
         }
         if (in_.byte() % 2 == 0) return;
         check(expect(in.persist(key), "persist") == expiry.has_value(), "persist");
@@ -519,8 +521,8 @@ private:
         check_records(found, expected, "iter");
         auto keys = expect(expect(in.keys(), "keys").collect(), "collecting");
         std::sort(keys.begin(), keys.end());
-        check(std::equal(keys.begin(), keys.end(), found.begin(), found.end(), [](const auto& key, const auto& record) { return key == record.key; }),
-              "keys yields others than iter");
+        const auto has_key = [](const std::string& key, const emdb::Record& record) { return key == record.key; };
+        check(std::equal(keys.begin(), keys.end(), found.begin(), found.end(), has_key), "keys yields others than iter");
         const std::size_t len = expect(in.len(), "len");
         check(len >= expected.size() && len <= model_.at(space).size(), "len counts wrongly");
         check(expect(in.is_empty(), "is_empty") == (len == 0), "is_empty");

@@ -41,8 +41,10 @@ soak-fuzz:
 # What make test runs of it: the inputs that were kept, without libFuzzer, and the tests of what hostile files cost.
 FUZZ_TESTS := $(wildcard tests/fuzz/*_test.cpp)
 FUZZ_TEST_PROGRAMS := $(FUZZ_TESTS:tests/%.cpp=$(BUILD)/tests/%)
+ifneq ($(origin TESTS),command line)
 TEST_PROGRAMS += $(FUZZ_TEST_PROGRAMS)
 test-programs: $(FUZZ_TEST_PROGRAMS)
+endif
 
 $(FUZZ_TESTS:tests/%.cpp=$(BUILD)/tests/%.o): DEFINES += $(WHOLE_PROGRAM)
 $(FUZZ_TESTS:tests/%.cpp=$(BUILD)/tests/%.o) $(BUILD)/tests/fuzz/cost_counters.o: | $(BUILD)/tests/fuzz
