@@ -46,7 +46,6 @@ TEST_PROGRAMS += $(FUZZ_TEST_PROGRAMS)
 test-programs: $(FUZZ_TEST_PROGRAMS)
 endif
 
-$(FUZZ_TESTS:tests/%.cpp=$(BUILD)/tests/%.o): DEFINES += $(WHOLE_PROGRAM)
 $(FUZZ_TESTS:tests/%.cpp=$(BUILD)/tests/%.o) $(BUILD)/tests/fuzz/cost_counters.o: | $(BUILD)/tests/fuzz
 $(BUILD)/tests/fuzz:
 	@mkdir -p $@
@@ -54,7 +53,7 @@ $(BUILD)/tests/fuzz:
 $(BUILD)/tests/fuzz/corpus_test: $(FUZZ_CLI:%=$(BUILD)/tests/cli/%.o)
 
 # Counts instead of times: every basic block of the implementation, and what the C library is asked to touch.
-$(BUILD)/tests/fuzz/hostile_cost_test.o: DEFINES += -fsanitize-coverage=trace-pc
+$(BUILD)/tests/fuzz/hostile_cost_test.o: DEFINES += $(WHOLE_PROGRAM) -fsanitize-coverage=trace-pc
 $(BUILD)/tests/fuzz/hostile_cost_test: $(BUILD)/tests/fuzz/cost_counters.o
 $(BUILD)/tests/fuzz/hostile_cost_test: LDFLAGS += -Wl,--wrap=memcpy,--wrap=memmove,--wrap=memset,--wrap=memcmp
 
