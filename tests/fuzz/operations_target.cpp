@@ -477,9 +477,11 @@ private:
     void persist(emdb::Keyspace& in, const std::string& space) {
         const std::string key = this->key();
         const Value* const value = find(space, key);
-        const std::optional<std::uint64_t> expiry = value != nullptr ? value->expiry : std::nullopt;
+        std::optional<std::uint64_t> expiry;
+        if (value != nullptr) expiry = value->expiry;
         if (value != nullptr || model_[space].count(key) == 0) {
-            check(expect(in.expires_at(key), "expires_at") == expiry, "expires_at");
+            const auto found = expect(in.expires_at(key), "expires_at");
+            check(found.has_value() == expiry.has_value() && found.value_or(0) == expiry.value_or(0), "expires_at");
             const auto left = expect(in.ttl(key), "ttl");
             check(left.has_value() == expiry.has_value(), "ttl");
             constexpr std::uint64_t longest = INT64_MAX;
