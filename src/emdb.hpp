@@ -95,6 +95,7 @@
 // journal: the file, its frames, appending, syncing, recovery.
 #include "journal/header.hpp"
 #include "journal/frame.hpp"
+#include "journal/frame_prefetch.hpp"
 #include "journal/sealed_frame.hpp"
 #include "journal/sealer.hpp"
 #include "journal/key_block.hpp"

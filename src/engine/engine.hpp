@@ -304,10 +304,6 @@ private:
     Generation& generation() const noexcept { return *generation_.load(std::memory_order_seq_cst); }
     /// For appending. The caller holds a stripe.
     Journal& journal() const noexcept { return generation().journal(); }
-    /// A record of usual size is on four cache lines at most; the hardware fetches on from there.
-    static void prefetch_frame(const std::byte* frame) noexcept {
-        for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(frame + line * 64);
-    }
 
     // Write path.
     Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;

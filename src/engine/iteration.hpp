@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
 
@@ -52,7 +53,7 @@ private:
             refill();
         }
         const Journal& journal = in_.journal();
-        if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
+        if (next_ + ahead < offsets_.size()) prefetch_frame(journal.address(offsets_[next_ + ahead]));
         const std::uint64_t offset = offsets_[next_++];
         if (!journal.read(offset, verify_, frame, text_)) {
             failed_ = damaged_record_error(path_, journal, offset);
@@ -69,7 +70,7 @@ private:
         const Pins::Pin pin(*keyspace_->pins);
         while (offsets_.size() < batch && !cursor_.at_end()) in_.index.hash.collect(cursor_, offsets_);
         for (std::size_t i = 0; i < (std::min)(ahead, offsets_.size()); ++i) {
-            Engine::prefetch_frame(in_.journal().address(offsets_[i]));
+            prefetch_frame(in_.journal().address(offsets_[i]));
         }
     }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
 
@@ -94,7 +95,7 @@ template <Engine::Wanted wanted, class Prepare, class Take, class Fail>
     const std::uint64_t offset = index.hash.find(hash);
     if (offset == 0) return;
     const Journal& journal = index.journal();
-    __builtin_prefetch(journal.address(offset));
+    prefetch_frame_head(journal.address(offset));
     prepare(shape_last_read.value_size());
     FrameView frame;
     PlainText text;
