@@ -47,9 +47,9 @@ public:
 
     EmdbBuilder& path(Path path);
     /// The folder of the application; must not be empty, "." or "..", nor contain a separator (else `invalid_config`).
-    EmdbBuilder& app_name(std::string name);
+    EmdbBuilder& app_name(std::string_view name);
     /// The file's name in that folder, under the same rules.
-    EmdbBuilder& database_name(std::string name);
+    EmdbBuilder& database_name(std::string_view name);
     EmdbBuilder& data_root(Path directory);
 #if EMDB_TTL
     /// How long records live that are written without a Ttl of their own, in all namespaces: by `insert`, `insert_many`,

@@ -41,8 +41,8 @@ public:
     /// be found, whole, after reopening. Other writers wait meanwhile; readers don't. A plain write, `flush` or a transaction by
     /// f's own thread is `invalid_argument`.
     template <class F>
-    auto transaction(F&& f) -> std::invoke_result_t<F&, Transaction&> {
-        using Outcome = std::invoke_result_t<F&, Transaction&>;
+    auto transaction(F&& f) -> std::remove_cvref_t<std::invoke_result_t<F&, Transaction&>> {
+        using Outcome = std::remove_cvref_t<std::invoke_result_t<F&, Transaction&>>;
         static_assert(detail::is_result<Outcome>::value, "the closure of a transaction returns emdb::Result<T>");
         auto scope = detail::TransactionScope::begin(engine_);
         if (!scope) return Outcome(std::move(scope).error());

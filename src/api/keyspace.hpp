@@ -119,7 +119,8 @@ public:
     /// a view is valid during its call. Returns how many keys were found. f runs without a lock and may call any operation.
     template <class F>
     Result<std::size_t> visit_many(std::span<const Bytes> keys, F&& f) const {
-        return visit_each(keys, detail::FunctionRef<void(std::size_t, detail::MaybeView)>(f));
+        const auto call = [&f](std::size_t i, detail::MaybeView value) { f(i, value); };  // a plain function is no object to refer to
+        return visit_each(keys, call);
     }
     template <class F>
     Result<std::size_t> visit_many(std::initializer_list<Bytes> keys, F&& f) const {

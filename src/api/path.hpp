@@ -12,7 +12,7 @@ namespace emdb {
 /// with a `u8string()`); `<filesystem>` itself is not needed.
 class Path {
 public:
-    Path(const char* utf8) : utf8_(utf8) {}
+    Path(const char* utf8) : utf8_(utf8 == nullptr ? "" : utf8) {}
     Path(std::string utf8) noexcept : utf8_(std::move(utf8)) {}
     Path(std::string_view utf8) : utf8_(utf8) {}
     template <class FilesystemPath>

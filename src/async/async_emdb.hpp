@@ -55,8 +55,8 @@ public:
     /// f(Transaction&) -> Result<T> is copied or moved, and called in the pool or executor. Transactions of one database are made
     /// one at a time; meanwhile other writes wait without a thread. What f throws is rethrown to whoever takes the outcome.
     template <class F>
-    auto transaction(F&& f) -> Future<std::invoke_result_t<std::decay_t<F>&, Transaction&>> {
-        using Outcome = std::invoke_result_t<std::decay_t<F>&, Transaction&>;
+    auto transaction(F&& f) -> Future<std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>&, Transaction&>>> {
+        using Outcome = std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>&, Transaction&>>;
         static_assert(detail::is_result<Outcome>::value, "the closure of a transaction returns emdb::Result<T>");
         if (auto allowed = refuse_transaction(); !allowed) return ready<Outcome>(std::move(allowed).error());
         auto* const call = new TransactionCall<Outcome, std::decay_t<F>>(target_, std::forward<F>(f));

@@ -42,8 +42,9 @@ public:
     /// What next() returns: to be awaited while the Stream lives.
     class [[nodiscard]] Next {
     public:
-        Next(const Next&) = delete;
-        Next& operator=(const Next&) = delete;
+        // Before it is awaited: a promise's await_transform may hand it on, by value or by reference.
+        Next(Next&& other) noexcept : channel_(other.channel_) {}
+        Next& operator=(Next&&) = delete;
 
         bool await_ready() const noexcept { return is_at_hand(channel_); }
         bool await_suspend(std::coroutine_handle<> coroutine) {
