@@ -8,18 +8,23 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
-#include <set>
+#include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "support/checkpointed_database.hpp"
+#include "support/database_contents.hpp"
 #include "support/model_session.hpp"
+#include "support/temp_folder.hpp"
 
 namespace emdb_test {
 namespace {
@@ -465,6 +470,67 @@ TEST_CASE("sealed checkpoint: nothing of names, keys, values or the index is in 
             return read_contents(db);
         }();
         CHECK(hidden.has_space(name));
+    }
+}
+
+TEST_CASE("sealed checkpoint: readers and writers go on while it is taken, and sessions begin") {
+    struct ShortSessions {
+        ShortSessions() { detail::session_limits.frames = 500; }
+        ~ShortSessions() { detail::session_limits = {}; }
+    } short_sessions;
+    for (const bool range_scans : {false, true}) {
+        CAPTURE(range_scans);
+        TempFolder folder;
+        const auto open = [&](const std::string& file, std::vector<std::string>* log) {
+            emdb::EmdbBuilder builder = Emdb::builder().path(folder.file(file)).enable_range_scans(range_scans).encryption_key(encryption_key());
+            if (log != nullptr) builder.on_log([log](emdb::LogLevel, std::string_view line) { log->emplace_back(line); });
+            detail::BuilderAccess::use_checkpoints_from(builder, 0);
+            return builder.build().value();
+        };
+        Emdb db = open("a", nullptr);
+        for (int i = 0; i < 2'000; ++i) db.insert("key " + std::to_string(i), "first").value();
+        std::atomic<bool> stop{false};
+        std::atomic<std::uint64_t> failures{0};
+        std::vector<std::thread> threads;
+        for (std::uint64_t t = 0; t < 3; ++t) {
+            threads.emplace_back([&, t] {
+                SeededRandom random(t);
+                while (!stop) {
+                    const std::string key = "key " + std::to_string(random.below(2'000));
+                    bool good = true;
+                    switch (random.below(4)) {
+                        case 0: good = db.remove(key).has_value(); break;
+                        case 1: {
+                            const auto found = db.get(key);
+                            good = found && (!*found || **found == "first" || (*found)->substr(1) == key);
+                            break;
+                        }
+                        case 2: good = db.insert_with_ttl(key, std::to_string(t) + key, emdb::Ttl::at(UINT64_MAX - 1)).has_value(); break;
+                        default: good = db.insert(key, std::to_string(t) + key).has_value(); break;
+                    }
+                    if (!good) ++failures;
+                }
+            });
+        }
+        for (int i = 0; i < 12; ++i) CHECK(db.checkpoint());
+        stop = true;
+        for (std::thread& thread : threads) thread.join();
+        CHECK(failures == 0);
+        db.flush().value();
+        CHECK(sessions_in(read_bytes(folder.file("a"))) > 12);
+        // As a kill would leave it; and once more without the checkpoint.
+        std::filesystem::copy_file(folder.file("a"), folder.file("with"));
+        std::filesystem::copy_file(folder.file("a.meta"), folder.file("with.meta"));
+        std::filesystem::copy_file(folder.file("a"), folder.file("without"));
+        std::vector<std::string> log;
+        Emdb with = open("with", &log);
+        Emdb without = open("without", nullptr);
+        CHECK(was_used(log));
+        const Everything expected = Everything::of(without);
+        const Everything found = Everything::of(with);
+        CHECK_MESSAGE(found.contents == expected.contents, found.contents.differences_from(expected.contents));
+        CHECK(found.facts == expected.facts);
+        CHECK(read_contents(db) == expected.contents);
     }
 }
 
