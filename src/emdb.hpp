@@ -106,6 +106,7 @@
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
+#include "journal/meta_seal.hpp"
 #include "journal/meta_file.hpp"
 #include "journal/survey.hpp"
 #include "journal/contents.hpp"

@@ -577,14 +577,16 @@ class Encryption(CommandLine):
                 self.emdb("verify", "a.emdb", *opens)
                 self.fails(KEY, "export", "a.emdb", *last)
                 last = opens
-        self.assertEqual(sorted(path.name for path in self.folder.glob("a.emdb*")), ["a.emdb", "a.emdb.encbak"])
+        self.assertEqual(sorted(path.name for path in self.folder.glob("a.emdb*")), ["a.emdb", "a.emdb.encbak", "a.emdb.meta"])
         self.assertEqual(self.emdb("export", "a.emdb.encbak"), before)
 
     def test_encrypting_leaves_no_name_behind(self):
         self.emdb("put", "a.emdb", "k", "v", "-n", "marker")
         self.assertIn(b"marker", self.path("a.emdb.meta").read_bytes())
         self.emdb("encrypt", "a.emdb", "--key-file", "key")
-        self.assertEqual([path.name for path in self.folder.glob("a.emdb*")], ["a.emdb"])
+        self.assertEqual(sorted(path.name for path in self.folder.glob("a.emdb*")), ["a.emdb", "a.emdb.meta"])
+        for path in self.folder.glob("a.emdb*"):
+            self.assertNotIn(b"marker", path.read_bytes())
 
     def test_changes_that_make_no_sense_change_nothing(self):
         self.emdb("put", "plain.emdb", "k", "v")

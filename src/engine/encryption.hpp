@@ -102,6 +102,17 @@ Result<void> Engine::begin_session() {
     return generation().flusher().begin_session(sealer, random);
 }
 
+// For a new checkpoint; null if the database is not encrypted. By the holder of maintenance_.
+Result<std::unique_ptr<const MetaSeal>> Engine::make_meta_seal() const {
+    const Sealer* const sealer = generation().sealer();
+    if (sealer == nullptr) return std::unique_ptr<const MetaSeal>();
+    std::array<std::byte, MetaSeal::salt_size> salt;
+    if (auto filled = environment_.fill_random(salt); !filled) return std::move(filled).error();
+    std::unique_ptr<const MetaSeal> seal = MetaSeal::create(*sealer, MetaSeal::make_head(salt));
+    if (seal == nullptr) return Error(ErrorCode::io, "Out of memory for the key of the checkpoint of '" + path_ + "'. Free some.");
+    return seal;
+}
+
 #else
 
 OpenOptions without_secrets(OpenOptions options) { return options; }

@@ -375,9 +375,11 @@ private:
 #if EMDB_ENCRYPT
     bool wants_session() const noexcept { return generation().sealer() != nullptr && generation().sealer()->wants_session(); }
     Result<void> begin_session();
+    Result<std::unique_ptr<const MetaSeal>> make_meta_seal() const;
 #else
     static constexpr bool wants_session() noexcept { return false; }
     static Result<void> begin_session() { return {}; }
+    static Result<std::unique_ptr<const MetaSeal>> make_meta_seal() { return std::unique_ptr<const MetaSeal>(); }
 #endif
 
     // Thread identity for telling a transaction's own closure from other threads.
@@ -395,8 +397,8 @@ private:
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end, std::uint64_t torn);
     void checkpoint_at_close();
-    /// In memory there is nothing to come back to. A checkpoint says things about keys, and of sealed ones none may be said.
-    bool keeps_checkpoints() const noexcept { return meta_supported && !in_memory_ && !journal().seals(); }
+    /// In memory there is nothing to come back to.
+    bool keeps_checkpoints() const noexcept { return meta_supported && !in_memory_; }
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
     std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }

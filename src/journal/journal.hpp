@@ -97,6 +97,13 @@ public:
     std::uint32_t seed() const noexcept { return seed_; }
     FrameCoding coding() const noexcept { return {seed_, sealer_}; }
     std::uint64_t mark_size() const noexcept { return mark_frame_size + (seals() ? frame_nonce_size + frame_tag_size : 0); }
+    /// How long the frame of `content` is when it has been appended.
+    std::uint64_t frame_size(const FrameContent& content) const noexcept {
+#if EMDB_ENCRYPT
+        if (sealer_ != nullptr) [[unlikely]] return SealedFrame(content).size();
+#endif
+        return content.frame_size();
+    }
     bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
     std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_acquire) & ~frozen_bit; }
     bool poisoned() const noexcept { return (completed_.load(std::memory_order_relaxed) & frozen_bit) != 0; }
@@ -132,7 +139,7 @@ public:
         value = sealer_->make_session_value(random, *offset);
         FrameHead head(content, seed_);
         auto filled = fill(way, *offset, head, content);
-        if (filled) (void)sealer_->add_session(random);  // there is room
+        if (filled) (void)sealer_->add_session(random, *offset);  // there is room
         return filled;
     }
 #endif
