@@ -104,7 +104,7 @@ $(WHITE_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o): DEFINES += $(WHOLE_PROGRAM)
 # Without liburing its test has nothing to link, and says so.
 $(BUILD)/tests/iouring_test build/bench/iouring: LDFLAGS += $(if $(wildcard /usr/include/liburing.h),-luring)
 
-# The command line for tests/cli_test.py. It has other features than the other tests, and so its own implementation.
+# The command line for tests/cli_*_test.py. It has other features than the other tests, and so its own implementation.
 CLI := $(basename $(notdir $(wildcard examples/cli/*.cpp)))
 CLI_FEATURES = -DEMDB_ENCRYPT=1
 
