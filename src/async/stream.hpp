@@ -6,6 +6,7 @@
 #if EMDB_ASYNC
 
 #include <coroutine>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,6 +25,14 @@ class Channel;
 
 template <class T>
 struct StreamAccess;
+
+/// Lets go of a channel, whose class is known to the implementation only.
+template <class T>
+struct ReleaseChannel {
+    void operator()(Channel<T>* channel) const noexcept;
+};
+template <class T>
+using OwnedChannel = std::unique_ptr<Channel<T>, ReleaseChannel<T>>;
 
 }  // namespace detail
 
@@ -97,14 +106,14 @@ public:
 
 private:
     friend struct detail::StreamAccess<T>;
-    explicit Stream(detail::Ref<detail::Channel<T>> channel) noexcept : channel_(std::move(channel)) {}
+    explicit Stream(detail::OwnedChannel<T> channel) noexcept : channel_(std::move(channel)) {}
 
     static bool is_at_hand(detail::Channel<T>& channel) noexcept;
     static Item take(detail::Channel<T>& channel);
     static Future<Item> future(detail::Channel<T>& channel);
     void stop() noexcept;
 
-    detail::Ref<detail::Channel<T>> channel_;
+    detail::OwnedChannel<T> channel_;
 };
 
 }  // namespace emdb
