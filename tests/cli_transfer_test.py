@@ -64,6 +64,10 @@ class Transfer(CommandLine):
         self.assertEqual((status, errors), (DONE, "emdb: the dump can't say when 1 record will expire; --format json can\n"))
         self.assertIn(b"database=empty\n", dump)
 
+    def test_a_namespace_whose_records_have_all_expired_is_exported_as_an_empty_one(self):
+        self.emdb("put", "a.emdb", "k", "v", "-n", "names", "--ttl", "0s")
+        self.assertEqual(self.lines("export", "a.emdb", "--format", "json"), [{"namespace": "names"}])
+
     def test_json_of_other_programs(self):
         self.emdb("import", "a.emdb", stdin=rb'''  { "value" : "\u0041\n\ud83d\ude00\/\"\\\b\f\r\t" , "key" : "k" }
 ''' + '{"key":"ключ","value":"😀"}'.encode())
