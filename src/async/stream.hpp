@@ -45,7 +45,9 @@ using OwnedChannel = std::unique_ptr<Channel<T>, ReleaseChannel<T>>;
 template <class T>
 class Stream {
 public:
+    /// Record, or std::string for keys.
     using value_type = T;
+    /// What comes out: an item, the end (nullopt), or the error that it ended with.
     using Item = Result<std::optional<T>>;
 
     /// What next() returns: to be awaited while the Stream lives.
@@ -54,11 +56,14 @@ public:
         Next(const Next&) = delete;
         Next& operator=(const Next&) = delete;
 
+        /// @{
+        /// What `co_await` needs.
         bool await_ready() const noexcept { return is_at_hand(channel_); }
         bool await_suspend(std::coroutine_handle<> coroutine) {
             return waiting_.emplace(Stream::future(channel_)).await_suspend(coroutine);
         }
         Item await_resume() { return waiting_ ? waiting_->await_resume() : take(channel_); }
+        /// @}
         /// For everything else that a Future is good for.
         Future<Item> future() { return Stream::future(channel_); }
         /// Calls f(Result<std::optional<T>>), as `Future::then`.
@@ -88,6 +93,8 @@ public:
         std::optional<Waiting> waiting_;
     };
 
+    /// @{
+    /// The stream that was here before is stopped.
     Stream(Stream&& other) noexcept = default;
     Stream& operator=(Stream&& other) noexcept {
         if (this != &other) {
@@ -96,6 +103,7 @@ public:
         }
         return *this;
     }
+    /// @}
     ~Stream() { stop(); }
 
     /// The next item: `co_await` gives a Result<std::optional<T>>. nullopt: there are no more; an error: it has ended early, and is

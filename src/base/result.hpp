@@ -34,19 +34,25 @@ class [[nodiscard]] Result {
     static_assert(!std::is_reference_v<T> && !std::is_same_v<T, Error>);
 
 public:
+    /// What it holds on success.
     using value_type = T;
-    using error_type = Error;
+    using error_type = Error;  ///< what it holds on failure
 
+    /// Holds a T() of its own making.
     Result()
         requires std::is_default_constructible_v<T>
         : Result(T()) {}
+    /// Holds a value.
     template <class U = T>
         requires(!std::is_same_v<std::remove_cvref_t<U>, Result> && !std::is_same_v<std::remove_cvref_t<U>, Error> &&
                  !detail::is_result<std::remove_cvref_t<U>>::value && std::is_constructible_v<T, U>)
     explicit(!std::is_convertible_v<U, T>) Result(U&& value) : has_value_(true) {
         std::construct_at(std::addressof(storage_.value), std::forward<U>(value));
     }
+    /// Holds an error.
     Result(Error error) noexcept : has_value_(false) { std::construct_at(std::addressof(storage_.error), std::move(error)); }
+    /// @{
+    /// Copies or moves what it holds.
     Result(const Result& other)
         requires std::is_copy_constructible_v<T>
         : has_value_(other.has_value_) {
@@ -77,6 +83,7 @@ public:
         }
         return *this;
     }
+    /// @}
     ~Result() {
         if (has_value_) {
             std::destroy_at(std::addressof(storage_.value));
@@ -85,24 +92,35 @@ public:
         }
     }
 
+    /// @{
+    /// Whether it holds a value, not an error.
     explicit operator bool() const noexcept { return has_value_; }
     bool has_value() const noexcept { return has_value_; }
+    /// @}
 
+    /// @{
     /// The value; on an error throws Exception, or prints and aborts in builds without exceptions.
     T& value() & { return require(), storage_.value; }
     const T& value() const& { return require(), storage_.value; }
     T value() && { return require(), std::move(storage_.value); }
+    /// @}
+    /// @{
     /// The value; there must be one.
     T& operator*() & noexcept { return storage_.value; }
     const T& operator*() const& noexcept { return storage_.value; }
     T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) { return std::move(storage_.value); }
     T* operator->() noexcept { return std::addressof(storage_.value); }
     const T* operator->() const noexcept { return std::addressof(storage_.value); }
+    /// @}
+    /// @{
     /// The error; there must be one.
     Error& error() & noexcept { return storage_.error; }
     const Error& error() const& noexcept { return storage_.error; }
     Error error() && noexcept { return std::move(storage_.error); }
+    /// @}
 
+    /// @{
+    /// The value, or else the fallback.
     template <class U>
     T value_or(U&& fallback) const& {
         return has_value_ ? storage_.value : static_cast<T>(std::forward<U>(fallback));
@@ -111,8 +129,10 @@ public:
     T value_or(U&& fallback) && {
         return has_value_ ? std::move(storage_.value) : static_cast<T>(std::forward<U>(fallback));
     }
+    /// @}
 
-    /// f(value) -> Result<U>, called when there is a value.
+    /// @{
+    /// f(value) returns a Result of any type; called when there is a value.
     template <class F>
     auto and_then(F&& f) const& -> detail::call_result<F, const T&> {
         if (!has_value_) return storage_.error;
@@ -123,7 +143,9 @@ public:
         if (!has_value_) return std::move(storage_.error);
         return std::forward<F>(f)(std::move(storage_.value));
     }
-    /// f(value) -> U, called when there is a value; gives Result<U>.
+    /// @}
+    /// @{
+    /// f(value) returns anything; called when there is a value. Gives a Result of it.
     template <class F>
     auto transform(F&& f) const& -> Result<detail::call_result<F, const T&>> {
         using U = detail::call_result<F, const T&>;
@@ -146,7 +168,9 @@ public:
             return std::forward<F>(f)(std::move(storage_.value));
         }
     }
-    /// f(error) -> Result<T>, called when there is an error.
+    /// @}
+    /// @{
+    /// f(error) returns a Result of the same type; called when there is an error.
     template <class F>
     Result or_else(F&& f) const& {
         if (has_value_) return *this;
@@ -157,7 +181,9 @@ public:
         if (has_value_) return std::move(*this);
         return std::forward<F>(f)(std::move(storage_.error));
     }
-    /// f(error) -> Error, called when there is an error.
+    /// @}
+    /// @{
+    /// f(error) returns an Error; called when there is an error.
     template <class F>
     Result transform_error(F&& f) const& {
         if (has_value_) return *this;
@@ -168,8 +194,11 @@ public:
         if (has_value_) return std::move(*this);
         return Error(std::forward<F>(f)(std::move(storage_.error)));
     }
+    /// @}
 
+    /// Whether it holds this value.
     friend bool operator==(const Result& result, const T& value) { return result.has_value_ && result.storage_.value == value; }
+    /// Whether it holds an error of this kind.
     friend bool operator==(const Result& result, ErrorCode code) {
         return !result.has_value_ && result.storage_.error.code() == code;
     }
@@ -192,30 +221,41 @@ private:
 template <>
 class [[nodiscard]] Result<void> {
 public:
+    /// Nothing is held on success.
     using value_type = void;
-    using error_type = Error;
+    using error_type = Error;  ///< what it holds on failure
 
+    /// Success.
     Result() noexcept = default;
+    /// Holds an error.
     Result(Error error) noexcept : error_(std::move(error)) {}
 
+    /// @{
+    /// Whether it is a success.
     explicit operator bool() const noexcept { return !error_; }
     bool has_value() const noexcept { return !error_; }
+    /// @}
 
     /// Nothing; on an error throws Exception, or prints and aborts in builds without exceptions.
     void value() const {
         if (error_) detail::raise(*error_);
     }
+    /// Nothing; for code that is written for any T.
     void operator*() const noexcept {}
+    /// @{
     /// The error; there must be one.
     Error& error() & noexcept { return *error_; }
     const Error& error() const& noexcept { return *error_; }
     Error error() && noexcept { return std::move(*error_); }
+    /// @}
 
+    /// f() returns a Result of any type; called on success.
     template <class F>
     auto and_then(F&& f) const -> detail::call_result<F> {
         if (error_) return *error_;
         return std::forward<F>(f)();
     }
+    /// f() returns anything; called on success. Gives a Result of it.
     template <class F>
     auto transform(F&& f) const -> Result<detail::call_result<F>> {
         if (error_) return *error_;
@@ -226,17 +266,20 @@ public:
             return std::forward<F>(f)();
         }
     }
+    /// f(error) returns a Result of the same type; called when there is an error.
     template <class F>
     Result or_else(F&& f) const {
         if (!error_) return {};
         return std::forward<F>(f)(*error_);
     }
+    /// f(error) returns an Error; called when there is an error.
     template <class F>
     Result transform_error(F&& f) const {
         if (!error_) return {};
         return Error(std::forward<F>(f)(*error_));
     }
 
+    /// Whether it holds an error of this kind.
     friend bool operator==(const Result& result, ErrorCode code) { return result.error_ && result.error_->code() == code; }
 
 private:
