@@ -61,9 +61,10 @@ help:
 
 header: emdb.hpp
 
-# Always tried, and cheap; the file is touched only if its text changes, so nothing is rebuilt in vain.
+# Always tried, and cheap; the file is touched only if its text changes, so nothing is rebuilt in vain. Who only uses it needs no Python.
 emdb.hpp: FORCE
-	@$(PYTHON) amalgamate.py
+	@if command -v $(PYTHON) >/dev/null; then $(PYTHON) amalgamate.py; \
+	else echo 'There is no $(PYTHON) here: emdb.hpp is taken as it is, changes in src/ are not.'; fi
 
 check-header:
 	$(PYTHON) amalgamate.py --check

@@ -7,10 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <random>
-#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/complaints.hpp"
 #include "support/ordered_stores.hpp"
 #include "support/temp_folder.hpp"
 
@@ -142,25 +141,6 @@ void random_write(std::mt19937_64& random, Emdb& db, Keyspace& keyspace, const e
     keyspace.insert(key, value).value();
     model[key] = value;
 }
-
-class Complaints {
-public:
-    void unless(bool right, const char* what) {
-        if (right) return;
-        const std::lock_guard lock(mutex_);
-        texts_.insert(what);
-    }
-    std::string text() {
-        const std::lock_guard lock(mutex_);
-        std::string all;
-        for (const auto& text : texts_) all += text + "\n";
-        return all;
-    }
-
-private:
-    std::mutex mutex_;
-    std::set<std::string> texts_;
-};
 
 }  // namespace
 

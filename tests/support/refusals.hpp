@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "emdb.hpp"
+#include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test::refusals {
@@ -21,16 +22,9 @@ namespace emdb_test::refusals {
 namespace fs = std::filesystem;
 using emdb::Emdb;
 using emdb::Error;
-using emdb::Result;
 
 inline constexpr std::size_t header_slot_size = 4096;
 inline constexpr std::size_t header_size = 2 * header_slot_size;
-
-// "success", or the name of the error's code.
-template <class T>
-std::string outcome(const Result<T>& result) {
-    return result ? "success" : emdb::to_string(result.error().code());
-}
 
 inline std::string read_file(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);

@@ -10,19 +10,13 @@
 #include <string>
 
 #include "emdb.hpp"
+#include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test::stores {
 
 using emdb::AppendMode;
 using emdb::Emdb;
-using emdb::Result;
-
-// "success", or the name of the error's code.
-template <class T>
-std::string outcome(const Result<T>& result) {
-    return result ? "success" : emdb::to_string(result.error().code());
-}
 
 // A database that can be closed and opened again, in one of the ways to append. In memory there is nothing to reopen.
 class Store {
