@@ -1,6 +1,6 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium, doxygen.
 set -u
 
 has_header() {
@@ -16,7 +16,7 @@ present() {
     openssl) has_header openssl/evp.h ;;
     libsodium) has_header sodium.h ;;
     clang) command -v clang++ >/dev/null ;;
-    clang-format) command -v clang-format >/dev/null ;;
+    clang-format | doxygen) command -v "$1" >/dev/null ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
     esac
 }

@@ -28,6 +28,7 @@ public:
     static Result<Emdb> open(Path path);
     /// A database in memory, gone with its last handle.
     static Emdb open_in_memory();
+    /// For everything that `open` has no argument for.
     static EmdbBuilder builder();
 
     /// The same as copying.
@@ -123,7 +124,9 @@ public:
     // left, as far as the disk itself keeps none. Errors: `encryption_key_mismatch`, `not_encrypted`, `invalid_argument` (encrypted
     // already; an empty passphrase), those of opening and of `compact`, which costs the same.
 
+    /// Encrypts a plain database under a new data key.
     static Result<void> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm, bool keep_backup = false);
+    /// Makes a plain database of an encrypted one.
     static Result<void> disable_encryption(Path path, EncryptionInput current, bool keep_backup = false);
     /// Encrypts everything anew with a new data key. What a leaked key or passphrase calls for.
     static Result<void> rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);

@@ -132,12 +132,15 @@ class [[nodiscard]] Result : public detail::ResultCalls<Result<T>, T> {
     static_assert(!std::is_reference_v<T> && !std::is_same_v<T, Error>);
 
 public:
+    /// What it holds on success.
     using value_type = T;
-    using error_type = Error;
+    using error_type = Error;  ///< what it holds on failure
 
+    /// Holds a T() of its own making.
     Result()
         requires std::is_default_constructible_v<T>
         : Result(T()) {}
+    /// Holds a value.
     template <class U = T>
         requires(!std::is_same_v<std::remove_cvref_t<U>, Result> && !std::is_same_v<std::remove_cvref_t<U>, Error> &&
                  (!detail::is_result<std::remove_cvref_t<U>>::value || std::is_same_v<std::remove_cvref_t<U>, T>) &&
@@ -155,7 +158,10 @@ public:
             std::construct_at(std::addressof(storage_.error), std::move(other).error());
         }
     }
+    /// Holds an error.
     Result(Error error) noexcept : has_value_(false) { std::construct_at(std::addressof(storage_.error), std::move(error)); }
+    /// @{
+    /// Copies or moves what it holds.
     Result(const Result& other)
         requires std::is_copy_constructible_v<T>
         : has_value_(other.has_value_) {
@@ -186,6 +192,7 @@ public:
         }
         return *this;
     }
+    /// @}
     ~Result() {
         if (has_value_) {
             std::destroy_at(std::addressof(storage_.value));
@@ -194,9 +201,13 @@ public:
         }
     }
 
+    /// @{
+    /// Whether it holds a value, not an error.
     explicit operator bool() const noexcept { return has_value_; }
     bool has_value() const noexcept { return has_value_; }
+    /// @}
 
+    /// @{
     /// The value; on an error throws Exception, or prints and aborts in builds without exceptions.
     T& value() & { return require(), storage_.value; }
     const T& value() const& { return require(), storage_.value; }
@@ -206,6 +217,8 @@ public:
     {
         return require(), storage_.value;
     }
+    /// @}
+    /// @{
     /// The value; there must be one.
     T& operator*() & noexcept { return storage_.value; }
     const T& operator*() const& noexcept { return storage_.value; }
@@ -217,11 +230,16 @@ public:
     }
     T* operator->() noexcept { return std::addressof(storage_.value); }
     const T* operator->() const noexcept { return std::addressof(storage_.value); }
+    /// @}
+    /// @{
     /// The error; there must be one.
     Error& error() & noexcept { return storage_.error; }
     const Error& error() const& noexcept { return storage_.error; }
     Error error() && noexcept { return std::move(storage_.error); }
+    /// @}
 
+    /// @{
+    /// The value, or else the fallback.
     template <class U = T>
     T value_or(U&& fallback) const& {
         return has_value_ ? storage_.value : static_cast<T>(std::forward<U>(fallback));
@@ -230,8 +248,11 @@ public:
     T value_or(U&& fallback) && {
         return has_value_ ? std::move(storage_.value) : static_cast<T>(std::forward<U>(fallback));
     }
+    /// @}
 
+    /// Whether it holds this value.
     friend bool operator==(const Result& result, const T& value) { return result.has_value_ && result.storage_.value == value; }
+    /// Whether it holds an error of this kind.
     friend bool operator==(const Result& result, ErrorCode code) {
         return !result.has_value_ && result.storage_.error.code() == code;
     }
@@ -254,25 +275,35 @@ private:
 template <>
 class [[nodiscard]] Result<void> : public detail::ResultCalls<Result<void>, void> {
 public:
+    /// Nothing is held on success.
     using value_type = void;
-    using error_type = Error;
+    using error_type = Error;  ///< what it holds on failure
 
+    /// Success.
     Result() noexcept = default;
+    /// Holds an error.
     Result(Error error) noexcept : error_(std::move(error)) {}
 
+    /// @{
+    /// Whether it is a success.
     explicit operator bool() const noexcept { return !error_; }
     bool has_value() const noexcept { return !error_; }
+    /// @}
 
     /// Nothing; on an error throws Exception, or prints and aborts in builds without exceptions.
     void value() const {
         if (error_) detail::raise(*error_);
     }
+    /// Nothing; for code that is written for any T.
     void operator*() const noexcept {}
+    /// @{
     /// The error; there must be one.
     Error& error() & noexcept { return *error_; }
     const Error& error() const& noexcept { return *error_; }
     Error error() && noexcept { return std::move(*error_); }
+    /// @}
 
+    /// Whether it holds an error of this kind.
     friend bool operator==(const Result& result, ErrorCode code) { return result.error_ && result.error_->code() == code; }
 
 private:

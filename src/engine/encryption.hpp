@@ -26,7 +26,8 @@ Result<void> EngineOpening::check_encryption(const OpenOptions& options) {
         return Error(ErrorCode::invalid_config, "The empty passphrase protects nothing. Give another one.");
     }
     if (options.cipher && !options.encryption_key && !options.encryption_passphrase) {
-        return Error(ErrorCode::invalid_config, "A cipher was chosen, but neither a key nor a passphrase was given.");
+        return Error(ErrorCode::invalid_config, "A cipher was chosen, but neither a key nor a passphrase was given. Give "
+                     "one, or leave the choice out.");
     }
     return {};
 }

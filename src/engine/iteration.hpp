@@ -47,7 +47,8 @@ private:
             if (failed_ || cursor_.at_end()) return false;
             if (fork_count_ != fork_count()) {
                 // A writer that the fork left behind in the parent may seem to be changing the index for ever.
-                failed_ = Error(ErrorCode::stopped, "The iterator over '" + path_ + "' was made before this process was forked.");
+                failed_ = Error(ErrorCode::stopped, "The iterator over '" + path_ + "' was made before this process was forked. Make one "
+                                "on a database that was opened in this process.");
                 return false;
             }
             refill();

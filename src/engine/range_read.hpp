@@ -104,7 +104,8 @@ public:
                 if (fork_count_ != fork_count()) {
                     // A writer that the fork left behind in the parent may seem to be changing the index for ever.
                     failed_ = Error(ErrorCode::stopped, "The iterator over '" + keyspace_->database_path +
-                                    "' was made before this process was forked.");
+                                    "' was made before this process was forked. Make one on a database that was opened in this "
+                                    "process.");
                     return false;
                 }
                 refill();

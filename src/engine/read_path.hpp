@@ -31,7 +31,7 @@ Error damaged_record_error(const std::string& path, const Journal& journal, std:
     FrameView frame;
     if (journal.seals() && journal.read_raw(offset, true, frame)) return forged_frame_error(path, offset);
     return Error(ErrorCode::corrupted, "'" + path + "' is damaged at offset " + std::to_string(offset) +
-                 ": the record there is not what was written. Restore the file from a backup.")
+                 ": the record there is not what was written. Restore the file from a backup, or save what is intact with Emdb::salvage.")
         .with_offset(offset);
 }
 
