@@ -19,6 +19,7 @@
 
 #include "emdb.hpp"
 #include "support/database_contents.hpp"
+#include "support/free_space.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test {
@@ -63,6 +64,7 @@ std::string make_database(const std::string& path) {
     constexpr std::size_t overhead = 8 + 4;  // a frame's head, and the key
     db.insert("last", std::string(wanted - close_mark_size - overhead - size(), 'l')).value();
     db.close().value();
+    cut_free_space(path);
     return read_bytes(path);
 }
 
