@@ -19,7 +19,11 @@
 #include "emdb.hpp"
 #include "support/temp_folder.hpp"
 
-#if !defined(_WIN32)
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
+#else
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -93,6 +97,15 @@ std::map<std::string, std::string> state_of(const TempFolder& folder) {
     return state;
 }
 
+constexpr char separator = static_cast<char>(fs::path::preferred_separator);
+
+#if defined(_WIN32)
+std::size_t open_descriptors() {
+    DWORD count = 0;
+    REQUIRE(GetProcessHandleCount(GetCurrentProcess(), &count));
+    return count;
+}
+#else
 std::size_t open_descriptors() {
     std::size_t count = 0;
     std::error_code no_such_folder;
@@ -100,6 +113,7 @@ std::size_t open_descriptors() {
         ++count;
     return count;
 }
+#endif
 
 // A closed database with a few records.
 void make_database(const std::string& path) {
@@ -141,10 +155,10 @@ void check_refused(const TempFolder& folder, const std::string& path, const char
 
 TEST_CASE("a path in a missing directory is an io error") {
     TempFolder folder;
-    check_refused(folder, folder.file("missing/a.emdb"), "io");
-    CHECK(Emdb::open(folder.file("missing/a.emdb")).error().os_error() != 0);
+    check_refused(folder, folder.file("missing") + separator + "a.emdb", "io");
+    CHECK(Emdb::open(folder.file("missing") + separator + "a.emdb").error().os_error() != 0);
     write_file(folder.file("plain file"), "");
-    check_refused(folder, folder.file("plain file/a.emdb"), "io");
+    check_refused(folder, folder.file("plain file") + separator + "a.emdb", "io");
 }
 
 TEST_CASE("a directory as path is an io error") {
