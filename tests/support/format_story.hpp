@@ -3,6 +3,7 @@
 // kind of frame, and is small. Include it after emdb.hpp with EMDB_ENCRYPT.
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -25,6 +26,9 @@ inline std::array<std::byte, 32> story_key() {
     for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::byte>(3 * i + 1);
     return key;
 }
+
+/// Checkpoints are images of memory, for processors of this kind.
+constexpr bool story_keeps_checkpoints = std::endian::native == std::endian::little;
 
 /// Pairs of name and lock, for all four.
 inline const std::array<std::pair<const char*, StoryLock>, 4>& story_locks() {
