@@ -26,18 +26,32 @@ i686_TESTS = black_box golden_test checks_test crypto_test os_test
 
 # Each platform's programs, and exchange for all.
 platform_programs = $(foreach test,$($(1)_TESTS) platforms/exchange,$(PLATFORMS_BUILD)/$(1)/$(test))
-PLATFORM_PROGRAMS = $(foreach platform,$(PLATFORMS) native,$(call platform_programs,$(platform)))
 platform_runs = $(foreach test,$($(1)_TESTS),'$(if $($(1)_RUN),$($(1)_RUN) )$(PLATFORMS_BUILD)/$(1)/$(test)$($(1)_EXE)')
 
 check-platforms:
-	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest $(PLATFORMS:%=platform-%)
-	@failed=; $(MAKE) $(SUBMAKE_FLAGS) $(PLATFORM_PROGRAMS) || failed='--failed=build'; \
+	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
+	@here=; for platform in $(PLATFORMS); do \
+	    if tests/deps.sh platform-$$platform; then here="$$here $$platform"; else echo "Going on without $$platform: it is skipped."; fi; \
+	done; \
+	$(MAKE) $(SUBMAKE_FLAGS) run-platforms PLATFORMS_HERE="$$here"
+
+# A command in front of the program of exchange.cpp for each platform; none where the platform's compiler is missing.
+PLATFORMS_HERE = $(PLATFORMS)
+platform_exchange = $(if $(filter $(1),$(PLATFORMS_HERE) native),$($(1)_RUN) $(PLATFORMS_BUILD)/$(1)/platforms/exchange$($(1)_EXE))
+PAGE_SIZES = 16384 65536
+aarch64_PAGED_TESTS = os_test golden_test
+
+.PHONY: run-platforms
+run-platforms:
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) $(foreach platform,$(PLATFORMS_HERE) native,$(call platform_programs,$(platform))) \
+	    || failed='--failed=build'; \
+	$(if $(filter windows,$(PLATFORMS_HERE)),$(windows_RUN) wineboot --init >$(PLATFORMS_BUILD)/wine.log 2>&1;) \
 	$(PYTHON) tests/run.py --title platforms --timeout 600 $$failed \
-	    'tests/platforms/warnings_check.py $(foreach platform,$(PLATFORMS),$($(platform)_CXX))' \
-	    'tests/platforms/exchange_check.py $(foreach platform,$(PLATFORMS) native,$(platform)="$($(platform)_RUN) $(PLATFORMS_BUILD)/$(platform)/platforms/exchange$($(platform)_EXE)")' \
-	    $(foreach platform,$(PLATFORMS),$(call platform_runs,$(platform))) \
-	    $(foreach page,16384 65536,'tests/platforms/qemu.sh aarch64:$(page) $(PLATFORMS_BUILD)/aarch64/os_test' \
-	        'tests/platforms/qemu.sh aarch64:$(page) $(PLATFORMS_BUILD)/aarch64/golden_test')
+	    $(if $(PLATFORMS_HERE),'tests/platforms/warnings_check.py $(foreach platform,$(PLATFORMS_HERE),$($(platform)_CXX))') \
+	    'tests/platforms/exchange_check.py $(foreach platform,native $(PLATFORMS),$(platform)="$(call platform_exchange,$(platform))")' \
+	    $(foreach platform,$(PLATFORMS_HERE),$(call platform_runs,$(platform))) \
+	    $(if $(filter aarch64,$(PLATFORMS_HERE)),$(foreach page,$(PAGE_SIZES),$(foreach test,$(aarch64_PAGED_TESTS), \
+	        '$(aarch64_RUN):$(page) $(PLATFORMS_BUILD)/aarch64/$(test)')))
 
 # Of the system's headers, cross compilers get doctest's alone.
 $(PLATFORMS_BUILD)/include/doctest:
