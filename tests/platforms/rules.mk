@@ -22,7 +22,7 @@ s390x_RUN = tests/platforms/qemu.sh s390x
 windows_TESTS = black_box golden_test os_test checkpoint_test encryption_test async_test platforms/windows_processes_test
 aarch64_TESTS = golden_test checks_test crypto_test aead_test os_test power_cut_test
 s390x_TESTS = golden_test checks_test crypto_test power_cut_test
-i686_TESTS = black_box golden_test checks_test crypto_test os_test
+i686_TESTS = golden_test checks_test crypto_test os_test power_cut_test platforms/journal_map_test
 
 # Each platform's programs, and exchange for all.
 platform_programs = $(foreach test,$($(1)_TESTS) platforms/exchange,$(PLATFORMS_BUILD)/$(1)/$(test))
@@ -42,6 +42,7 @@ PAGE_SIZES = 16384 65536
 aarch64_PAGED_TESTS = os_test golden_test
 
 .PHONY: run-platforms
+run-platforms: export EMDB_POWER_CUTS = 1000
 run-platforms:
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) $(foreach platform,$(PLATFORMS_HERE) native,$(call platform_programs,$(platform))) \
 	    || failed='--failed=build'; \
