@@ -34,12 +34,14 @@ using emdb::Result;
 
 // --- files that are no databases
 
+constexpr char separator = static_cast<char>(fs::path::preferred_separator);
+
 TEST_CASE("a path in a missing directory is an io error") {
     TempFolder folder;
-    check_refused(folder, folder.file("missing/a.emdb"), "io");
-    CHECK(Emdb::open(folder.file("missing/a.emdb")).error().os_error() != 0);
+    check_refused(folder, folder.file("missing") + separator + "a.emdb", "io");
+    CHECK(Emdb::open(folder.file("missing") + separator + "a.emdb").error().os_error() != 0);
     write_file(folder.file("plain file"), "");
-    check_refused(folder, folder.file("plain file/a.emdb"), "io");
+    check_refused(folder, folder.file("plain file") + separator + "a.emdb", "io");
 }
 
 TEST_CASE("a directory as path is an io error") {

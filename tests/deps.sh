@@ -1,11 +1,16 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium, doxygen.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium, doxygen, and
+# platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them.
 set -u
 
 has_header() {
     printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$1" |
         ${CXX:-c++} ${CPPFLAGS:-} -x c++ -fsyntax-only - 2>/dev/null
+}
+
+has_program() {
+    command -v "$1" >/dev/null
 }
 
 present() {
@@ -17,6 +22,9 @@ present() {
     libsodium) has_header sodium.h ;;
     clang) command -v clang++ >/dev/null ;;
     clang-format | doxygen) command -v "$1" >/dev/null ;;
+    platform-windows) has_program x86_64-w64-mingw32-g++-posix && { [ -x /usr/lib/wine/wine64 ] || has_program wine64 || has_program wine; } ;;
+    platform-i686) has_program i686-linux-gnu-g++ ;;
+    platform-*) has_program "${1#platform-}-linux-gnu-g++" && has_program "qemu-${1#platform-}" ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
     esac
 }
@@ -28,6 +36,9 @@ package_of() {
     liburing) echo liburing-dev ;;
     openssl) echo libssl-dev ;;
     libsodium) echo libsodium-dev ;;
+    platform-windows) echo g++-mingw-w64-x86-64-posix wine64 ;;
+    platform-i686) echo g++-i686-linux-gnu ;;
+    platform-*) echo "g++-${1#platform-}-linux-gnu" qemu-user ;;
     *) echo "$1" ;;
     esac
 }

@@ -41,6 +41,7 @@ public:
         static constexpr std::uint64_t write_back[]{0, 2, 8, 32};
         disk_settings_.write_back_one_in = write_back[random_.below(4)];
         disk_settings_.maps_past_end = !random_.one_in(4);
+        disk_settings_.keeps_mapped = !disk_settings_.maps_past_end;
         disk_settings_.is_memory_backed = random_.one_in(4);
         settings_.records_of_one_size = random_.one_in(3);
         settings_.range_scans = random_.coin();

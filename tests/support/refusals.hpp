@@ -17,6 +17,12 @@
 #include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
+#endif
+
 namespace emdb_test::refusals {
 
 namespace fs = std::filesystem;
@@ -59,6 +65,13 @@ inline std::map<std::string, std::string> state_of(const TempFolder& folder) {
     return state;
 }
 
+#if defined(_WIN32)
+inline std::size_t open_descriptors() {
+    DWORD count = 0;
+    REQUIRE(GetProcessHandleCount(GetCurrentProcess(), &count));
+    return count;
+}
+#else
 inline std::size_t open_descriptors() {
     std::size_t count = 0;
     std::error_code no_such_folder;
@@ -66,6 +79,7 @@ inline std::size_t open_descriptors() {
         ++count;
     return count;
 }
+#endif
 
 // A closed database with a few records.
 inline void make_database(const std::string& path) {
