@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium, doxygen, and
-# platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, libfuzzer, openssl, libsodium, doxygen,
+# and platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them.
 set -u
 
 has_header() {
@@ -11,6 +11,12 @@ has_header() {
 
 has_program() {
     command -v "$1" >/dev/null
+}
+
+# Clang's runtime for fuzzing and sanitizers comes in a package of its own with some versions.
+has_libfuzzer() {
+    command -v clang++ >/dev/null && [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ] ||
+        [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer.a 2>/dev/null)" ]
 }
 
 present() {
@@ -25,6 +31,7 @@ present() {
     platform-windows) has_program x86_64-w64-mingw32-g++-posix && { [ -x /usr/lib/wine/wine64 ] || has_program wine64 || has_program wine; } ;;
     platform-i686) has_program i686-linux-gnu-g++ ;;
     platform-*) has_program "${1#platform-}-linux-gnu-g++" && has_program "qemu-${1#platform-}" ;;
+    libfuzzer) has_libfuzzer ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
     esac
 }
@@ -39,6 +46,7 @@ package_of() {
     platform-windows) echo g++-mingw-w64-x86-64-posix wine64 ;;
     platform-i686) echo g++-i686-linux-gnu ;;
     platform-*) echo "g++-${1#platform-}-linux-gnu" qemu-user ;;
+    libfuzzer) echo "clang $(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
     *) echo "$1" ;;
     esac
 }

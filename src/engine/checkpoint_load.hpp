@@ -15,6 +15,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -45,7 +46,7 @@ struct ReplayedChanges {
     void put(std::uint64_t hash, std::uint64_t offset) { written.emplace_back(hash, offset); }
     void clear() {
         cleared = true;
-        gone.clear();
+        gone = std::unordered_set<std::uint64_t>();  // clear() would look at all buckets, however many clears there are
         written.clear();
     }
 };
@@ -125,17 +126,20 @@ public:
         changes.replay_from = contents().replay_from;
         return &changes;
     }
-    void dropped(const KeyspaceState& keyspace) { changes_.erase(&keyspace); }
+    void dropped(const KeyspaceState& keyspace) {
+        changes_.erase(&keyspace);
+        listed_.erase(&keyspace);
+    }
 
     /// A keyspace's records in key order after the replay; empty if they are not known.
     std::vector<std::uint64_t> key_order(const KeyspaceState& keyspace) {
         if (!restored_) return {};
-        const auto listed = std::find_if(contents().keyspaces.begin(), contents().keyspaces.end(),
-                                         [&](const MetaKeyspace& candidate) { return candidate.id == keyspace.id; });
-        if (listed == contents().keyspaces.end() || !listed->order_is_complete) return {};
-        std::vector<std::uint64_t> offsets(static_cast<std::size_t>(listed->ordered));
+        const auto found = listed_.find(&keyspace);
+        if (found == listed_.end() || !found->second->order_is_complete) return {};
+        const MetaKeyspace& listed = *found->second;
+        std::vector<std::uint64_t> offsets(static_cast<std::size_t>(listed.ordered));
         const auto bytes = std::as_writable_bytes(std::span(offsets));
-        if (!file_->read_at(listed->order_at, bytes) || crc32c(bytes.data(), bytes.size()) != listed->order_crc) return {};
+        if (!file_->read_at(listed.order_at, bytes) || crc32c(bytes.data(), bytes.size()) != listed.order_crc) return {};
         const KeyReader keys(&engine_.journal(), &key_in_journal, &prefetch_key_in_journal);
         bring_up_to_date(keyspace, keys, offsets);
         if (!is_in_order(keys, offsets)) return {};
@@ -172,6 +176,7 @@ private:
 
     // As before anything was loaded.
     void forget() {
+        listed_.clear();
 #if EMDB_ENCRYPT
         if (Sealer* const sealer = engine_.generation().sealer()) sealer->forget_sessions();
 #endif
@@ -220,7 +225,7 @@ private:
         const std::uint32_t next_id = contents().next_namespace_id;
         if (contents().keyspaces.empty() || next_id < engine_.next_namespace_id_) return false;
         engine_.next_namespace_id_ = next_id;
-        std::unordered_set<std::uint32_t> ids;
+        std::set<std::uint32_t> ids;  // not hashed: a file chooses them
         for (const MetaKeyspace& listed : contents().keyspaces) {
             const bool is_default = &listed == &contents().keyspaces.front();
             if ((listed.id == 0) != is_default || listed.name.empty() != is_default || !ids.insert(listed.id).second) return false;
@@ -232,6 +237,7 @@ private:
                 keyspace = made.get();
                 if (!engine_.namespaces_.try_emplace(made->name, made).second) return false;
             }
+            listed_[keyspace] = &listed;
             std::uint64_t seen = 0;
             for (const MetaShard& shard : listed.shards) {
                 if (shard.number >= shard_count || (seen >> shard.number & 1) != 0 || shard.buckets == 0) return false;
@@ -386,6 +392,7 @@ private:
     bool restored_ = false;
     TableArena* arena_ = nullptr;  ///< while tables are being loaded
     std::unordered_map<const KeyspaceState*, ReplayedChanges> changes_;
+    std::unordered_map<const KeyspaceState*, const MetaKeyspace*> listed_;  ///< as the checkpoint has them
 };
 
 }  // namespace emdb::detail

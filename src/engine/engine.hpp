@@ -348,7 +348,8 @@ private:
     std::uint64_t default_expiry() const { return options_.default_ttl ? expiry_after(*options_.default_ttl) : 0; }
     Result<std::uint64_t> expiry_of(Ttl ttl) const;
     struct Sweep;
-    Result<std::size_t> sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now, std::optional<Error>& damage);
+    Result<std::optional<std::size_t>> sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now,
+                                                   std::optional<Error>& damage);
 #else
     static constexpr std::uint64_t default_expiry() noexcept { return 0; }
 #endif

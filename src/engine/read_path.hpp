@@ -55,7 +55,7 @@ constinit inline thread_local FrameShape shape_last_read;
 // The frame at an offset, with start null if there is none.
 [[gnu::noinline]] inline FrameView Engine::read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept {
     FrameView frame;
-    if (!journal.read_raw(offset, false, frame)) return FrameView();
+    if (!journal.read_raw(offset, false, frame) || frame.kind() != FrameKind::put) return FrameView();
     shape_last_read = FrameShape(frame);
     return frame;
 }

@@ -284,7 +284,7 @@ private:
             case FrameKind::close_mark: return {};
             default: break;
         }
-        if (source_journal().seals() && !source_journal().read(copied_, true, frame, text)) {
+        if (source_journal().seals() && !source_journal().read_any_kind(copied_, true, frame, text)) {
             return source_.damaged_error(source_journal(), copied_);
         }
         switch (frame.kind()) {
@@ -332,7 +332,7 @@ private:
         if (!offset) return std::move(offset).error();
         FrameView frame;
         PlainText text;
-        if (!target_journal().read(*offset, false, frame, text)) return source_.damaged_error(target_journal(), *offset);
+        if (!target_journal().read_any_kind(*offset, false, frame, text)) return source_.damaged_error(target_journal(), *offset);
         if (auto applied = apply(*offset, frame); !applied) return applied;
         return indexed_ ? indexed_->finish() : Result<void>();
     }

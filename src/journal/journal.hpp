@@ -171,9 +171,14 @@ public:
         return offset;
     }
 
-    /// The contents of the frame at an offset that the index gave out; those of a sealed one are in `text`. False: the bytes there
-    /// can't be a frame or, with `verify` and always if it is sealed, are not what was written.
-    bool read(std::uint64_t offset, bool verify, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
+    /// The record at an offset that the index gave out; its contents are in `text` if it is sealed. False: the bytes there can't be a
+    /// record or, with `verify` and always if it is sealed, are not what was written. Of another kind they are where a checkpoint
+    /// was made up.
+    bool read(std::uint64_t offset, bool verify, FrameView& frame, PlainText& text) const noexcept {
+        return read_any_kind(offset, verify, frame, text) && frame.kind() == FrameKind::put;
+    }
+    /// The same for a frame of any kind.
+    bool read_any_kind(std::uint64_t offset, bool verify, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
 #if EMDB_ENCRYPT
         if (sealer_ != nullptr) [[unlikely]] {
             return read_raw(offset, false, frame) && frame.is_sealed() && sealer_->open(frame, offset, text);
@@ -182,7 +187,7 @@ public:
         return read_raw(offset, verify, frame);
     }
 
-    /// The same as it lies in the file, sealed or not.
+    /// As it lies in the file, sealed or not.
     bool read_raw(std::uint64_t offset, bool verify, FrameView& frame) const noexcept {
         const std::byte* at = map_.at(offset);
         const std::uint64_t mapped_end = map_.mapped_end(offset);
