@@ -1,6 +1,7 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium,
+# and for the benchmarks lmdb, rocksdb, leveldb, sqlite, kyotocabinet, tkrzw, wiredtiger.
 set -u
 
 has_header() {
@@ -15,6 +16,13 @@ present() {
     liburing) has_header liburing.h ;;
     openssl) has_header openssl/evp.h ;;
     libsodium) has_header sodium.h ;;
+    lmdb) has_header lmdb.h ;;
+    rocksdb) has_header rocksdb/db.h ;;
+    leveldb) has_header leveldb/db.h ;;
+    sqlite) has_header sqlite3.h ;;
+    kyotocabinet) has_header kcpolydb.h ;;
+    tkrzw) has_header tkrzw_dbm.h ;;
+    wiredtiger) has_header wiredtiger.h ;;
     clang) command -v clang++ >/dev/null ;;
     clang-format) command -v clang-format >/dev/null ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
@@ -28,6 +36,13 @@ package_of() {
     liburing) echo liburing-dev ;;
     openssl) echo libssl-dev ;;
     libsodium) echo libsodium-dev ;;
+    lmdb) echo liblmdb-dev ;;
+    rocksdb) echo librocksdb-dev ;;
+    leveldb) echo libleveldb-dev ;;
+    sqlite) echo libsqlite3-dev ;;
+    kyotocabinet) echo libkyotocabinet-dev ;;
+    tkrzw) echo libtkrzw-dev ;;
+    wiredtiger) echo libwiredtiger-dev ;;
     *) echo "$1" ;;
     esac
 }
