@@ -42,7 +42,8 @@ ROWS = {
 
 def summarise(samples):
     """{(workload, records): {"engines": {name: {"about", "figures": {id: {...}}}}, "verdicts": [...]}} with keys as text."""
-    report = {"machine": samples[-1]["machine"], "workloads": {}}
+    machines = [sample["machine"] for sample in samples if ";" in sample["machine"]]  # stores in Rust do not say
+    report = {"machine": machines[-1] if machines else "", "workloads": {}}
     for sample in samples:
         workload = report["workloads"].setdefault(f"{sample['workload']} {sample['records']}", {"engines": {}})
         engine = workload["engines"].setdefault(

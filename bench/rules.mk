@@ -38,3 +38,10 @@ build/bench/peers/rust: $(wildcard bench/peers/rust/src/*.rs) bench/peers/rust/C
 	@command -v cargo >/dev/null || { echo 'The stores in Rust are left out: there is no cargo.'; exit 1; }
 	cargo build --quiet --release --locked --manifest-path bench/peers/rust/Cargo.toml --target-dir build/rust
 	cp build/rust/release/rust $@
+
+# Fails if emdb has become slow against the bare probes; less than a minute.
+.PHONY: bench-smoke
+bench-smoke:
+	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
+	@$(MAKE) --no-print-directory build/bench/smoke
+	@$(PYTHON) tests/run.py --title 'bench smoke' --timeout 300 build/bench/smoke

@@ -10,7 +10,12 @@
 
 #include "../support/temporary_folder.hpp"
 #include "engine.hpp"
+#include "group.hpp"
+#include "limited.hpp"
+#include "mixed.hpp"
+#include "sizes.hpp"
 #include "table.hpp"
+#include "ycsb.hpp"
 
 namespace peers {
 
@@ -34,9 +39,20 @@ inline void run(const Options& options) {
     settings.records = options.records;
     settings.memory_limit = options.memory_limit;
     const bench::OtherLoad others;
+    settings.record_bytes = key_bytes + table_value_bytes;
     if (options.workload == "table") {
-        settings.record_bytes = key_bytes + table_value_bytes;
         Table(*engine, options.variant, settings, record).run();
+    } else if (options.workload == "group") {
+        Group(*engine, settings, record).run();
+    } else if (options.workload == "ycsb") {
+        Ycsb(*engine, settings, record).run();
+    } else if (options.workload == "mixed") {
+        Mixed(*engine, settings, record).run();
+    } else if (options.workload == "sizes") {
+        Sizes(*engine, settings, record).run();
+    } else if (options.workload == "limited") {
+        settings.record_bytes = key_bytes + 1000;
+        Limited(*engine, settings, record).run();
     } else {
         throw std::invalid_argument("no workload is called " + options.workload);
     }

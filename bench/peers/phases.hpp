@@ -85,6 +85,9 @@ class Phases {
         });
     }
     void value(const std::string& id, const std::string& unit, double value) { record_.add({id, unit, value}); }
+    void value_with_latencies(const std::string& id, const std::string& unit, double value, bench::Samples latencies) {
+        record_.add({id, unit, value, std::move(latencies)});
+    }
     void attempt(const std::string& id, const std::function<void()>& f) {
         try {
             f();

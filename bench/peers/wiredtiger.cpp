@@ -20,19 +20,23 @@ class WiredTigerSession : public Session {
     ~WiredTigerSession() override { session_->close(session_, nullptr); }
 
     void put(Bytes key, Bytes value) override {
-        set_key(key);
-        const WT_ITEM item = as_item(value);
-        cursor_->set_value(cursor_, &item);
-        done(cursor_->insert(cursor_), "insert");
+        int code = insert(key, value);
+        while (code == WT_ROLLBACK) code = insert(key, value);  // another thread was at the same key
+        done(code, "insert");
     }
     void put_durable(Bytes key, Bytes value) override {
-        done(session_->begin_transaction(session_, nullptr), "begin");
-        put(key, value);
-        done(session_->commit_transaction(session_, "sync=on"), "commit");
+        const Pair pair(key, value);
+        put_batch_durable(std::span(&pair, 1));
     }
     void put_batch_durable(std::span<const Pair> pairs) override {
-        done(session_->begin_transaction(session_, nullptr), "begin");
-        for (const auto& [key, value] : pairs) put(key, value);
+        for (;;) {
+            done(session_->begin_transaction(session_, nullptr), "begin");
+            int code = 0;
+            for (std::size_t i = 0; i < pairs.size() && code == 0; ++i) code = insert(pairs[i].first, pairs[i].second);
+            if (code == 0) break;
+            if (code != WT_ROLLBACK) done(code, "insert");
+            done(session_->rollback_transaction(session_, nullptr), "roll back");
+        }
         done(session_->commit_transaction(session_, "sync=on"), "commit");
     }
     std::optional<Bytes> get(Bytes key) override {
@@ -78,6 +82,12 @@ class WiredTigerSession : public Session {
         return item;
     }
     static Bytes as_bytes(const WT_ITEM& item) { return {static_cast<const char*>(item.data), item.size}; }
+    int insert(Bytes key, Bytes value) {
+        set_key(key);
+        const WT_ITEM item = as_item(value);
+        cursor_->set_value(cursor_, &item);
+        return cursor_->insert(cursor_);
+    }
     void set_key(Bytes key) {
         const WT_ITEM item = as_item(key);
         cursor_->set_key(cursor_, &item);
