@@ -136,6 +136,37 @@ def number(value, unit):
     return f"{value:,.{digits}f} {unit}"
 
 
+def summary(report):
+    """For a reader in a hurry: each row of the workload table, the bare limit, emdb, and the best three of the others."""
+    lines = []
+    for key, workload in report["workloads"].items():
+        if not key.startswith("table "):
+            continue
+        engines = workload["engines"]
+        judged = {verdict["row"]: verdict for verdict in workload["verdicts"]}
+        lines += ["| what | bare limit | emdb | with range scans | the best of the others | bar | verdict |", "|---|---|---|---|---|---|---|"]
+        for row, (what, _, _) in ROWS.items():
+            if row in ("found_after_kill", "copy_of_compacted"):
+                continue
+            cells = []
+            for name in ("limits", "emdb", "emdb-ordered"):
+                figure = engines.get(name, {}).get("figures", {}).get(row)
+                cells.append(number(figure["value"], figure["unit"]) if figure else "–")
+            others = sorted((value_of(engines, name, row), name) for name in engines
+                            if name not in NOT_A_PEER and value_of(engines, name, row) is not None)
+            unit = next(engine["figures"][row]["unit"] for engine in engines.values() if row in engine["figures"])
+            cells.append("; ".join(f"{name} {number(value, unit)}" for value, name in others[:3]) or "–")
+            verdict = judged.get(row)
+            if verdict:
+                cells.append("; ".join(o["bar"] + f": {o['ratio']:.2f}" for o in verdict["outcomes"]))
+                cells.append("met" if verdict["met"] else "**short**")
+            else:
+                cells += ["", ""]
+            lines.append(f"| {what} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def markdown(report):
     lines = []
     for key, workload in report["workloads"].items():

@@ -2,7 +2,7 @@
 """Runs the programs of bench/peers in turn and puts their figures together.
 
     run_peers.py [--workload W,W] [--records N] [--rounds N] [--engines A,B] [--dir FOLDER] [--prefix COMMAND]
-                 [--samples FILE] [--report FILE.json] [--table FILE.md] [--report-only]
+                 [--samples FILE] [--report FILE.json] [--table FILE.md] [--summary FILE.md] [--report-only]
 
 Each store is a process of its own. A round runs every store once, odd rounds in reverse; the report has medians over
 rounds. --samples keeps what each process has said, a line of JSON each; a file that exists is added to, so that a long
@@ -112,6 +112,7 @@ def main():
     parser.add_argument("--samples", default="")
     parser.add_argument("--report", default="")
     parser.add_argument("--table", default="")
+    parser.add_argument("--summary", default="")
     parser.add_argument("--report-only", action="store_true")
     options = parser.parse_args()
     samples = [] if options.report_only else measure(options)
@@ -125,6 +126,8 @@ def main():
     print("\n" + text)
     if options.table:
         pathlib.Path(options.table).write_text(text, encoding="utf-8")
+    if options.summary:
+        pathlib.Path(options.summary).write_text(peers_report.summary(report), encoding="utf-8")
     if options.report:
         pathlib.Path(options.report).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

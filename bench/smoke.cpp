@@ -39,7 +39,8 @@ std::filesystem::path new_path(const char* name) {
     return folder.path() / (name + std::to_string(++number));
 }
 
-double ratio_of(std::size_t rounds, const std::function<double()>& emdb_cost, const std::function<double()>& bare_cost) {
+double ratio_of(std::size_t rounds, const std::function<double()>& emdb_cost,
+                const std::function<double()>& bare_cost) {
     Rounds contest;
     contest.add("emdb", emdb_cost);
     contest.add("bare", bare_cost);
@@ -114,37 +115,44 @@ double append() {
 }  // namespace
 
 TEST_CASE("a checked random read keeps its distance to a bare look-up") {
-    check_ratio("get_into", 2.5, 9, [] { return emdb_reads(work().present(), true); },
-                [] { return probe_reads(work().present(), true); });
+    check_ratio(
+        "get_into", 2.5, 9, [] { return emdb_reads(work().present(), true); },
+        [] { return probe_reads(work().present(), true); });
 }
 
 TEST_CASE("a look-up of an absent key keeps its distance to a bare look-up") {
-    check_ratio("get_into, absent", 4.0, 9, [] { return emdb_reads(work().absent(), false); },
-                [] { return probe_reads(work().absent(), false); });
+    check_ratio(
+        "get_into, absent", 4.0, 9, [] { return emdb_reads(work().absent(), false); },
+        [] { return probe_reads(work().absent(), false); });
 }
 
 TEST_CASE("reading 64 keys a call is far cheaper than one by one") {
-    check_ratio("visit_many, against the probe one by one", 1.0, 9,
-                [] {
-                    constexpr std::size_t some = 64;
-                    const std::vector<emdb::Bytes>& keys = work().present();
-                    return time_reads(keys.size() / some, [&](std::size_t i) {
-                               const auto found = loaded().database.visit_many(
-                                   std::span(keys).subspan(i * some, some),
-                                   [](std::size_t, std::optional<std::string_view> value) { keep(value->back()); });
-                               if (found.value() != some) std::abort();
-                           }) / some;
-                },
-                [] { return probe_reads(work().present(), true); });
+    check_ratio(
+        "visit_many, against the probe one by one", 1.0, 9,
+        [] {
+            constexpr std::size_t some = 64;
+            const std::vector<emdb::Bytes>& keys = work().present();
+            return time_reads(keys.size() / some,
+                              [&](std::size_t i) {
+                                  const auto found = loaded().database.visit_many(
+                                      std::span(keys).subspan(i * some, some),
+                                      [](std::size_t, std::optional<std::string_view> value) { keep(value->back()); });
+                                  if (found.value() != some) std::abort();
+                              }) /
+                   some;
+        },
+        [] { return probe_reads(work().present(), true); });
 }
 
 TEST_CASE("a bulk load keeps its distance to copying the frames") {
-    check_ratio("insert_many", 4.0, 7,
-                [] { return load([](emdb::Emdb& database) { check(database.insert_many(work().pairs())); }); }, append);
+    check_ratio(
+        "insert_many", 4.0, 7,
+        [] { return load([](emdb::Emdb& database) { check(database.insert_many(work().pairs())); }); }, append);
 }
 
 TEST_CASE("single writes keep their distance to copying the frames") {
-    check_ratio("insert", 8.0, 7, [] { return load([](emdb::Emdb& database) { insert_all(database, work()); }); }, append);
+    check_ratio(
+        "insert", 8.0, 7, [] { return load([](emdb::Emdb& database) { insert_all(database, work()); }); }, append);
 }
 
 TEST_CASE("a durable write costs what the disk takes") {
@@ -154,36 +162,38 @@ TEST_CASE("a durable write costs what the disk takes") {
     BareDurableFile file(new_path("bare"), BareDurableFile::How::pwrite, std::size_t{16} << 20, overhead);
     std::size_t next = 0;
     const auto pair = [&]() -> const auto& { return work().pairs()[next++ % records]; };
-    check_ratio("insert and flush, against pwrite and fdatasync", 1.8, 7,
-                [&] {
-                    return time_each(writes, [&](std::size_t) {
-                        const auto& [key, value] = pair();
-                        check(database.insert(key, value));
-                        check(database.flush());
-                    });
-                },
-                [&] {
-                    return time_each(writes, [&](std::size_t) {
-                        const auto& [key, value] = pair();
-                        file.append(key, value);
-                    });
-                });
+    check_ratio(
+        "insert and flush, against pwrite and fdatasync", 1.8, 7,
+        [&] {
+            return time_each(writes, [&](std::size_t) {
+                const auto& [key, value] = pair();
+                check(database.insert(key, value));
+                check(database.flush());
+            });
+        },
+        [&] {
+            return time_each(writes, [&](std::size_t) {
+                const auto& [key, value] = pair();
+                file.append(key, value);
+            });
+        });
 }
 
 TEST_CASE("a removal keeps its distance to a bare look-up") {
-    check_ratio("remove", 6.0, 5,
-                [] {
-                    const std::filesystem::path path = new_path("removals");
-                    emdb::Emdb database = create_database(path);
-                    check(database.insert_many(work().pairs()));
-                    const double cost = time_reads(work().present().size(), [&](std::size_t i) {
-                        if (!database.remove(work().present()[i]).value()) std::abort();
-                    });
-                    check(database.close());
-                    remove_database(path);
-                    return cost;
-                },
-                [] { return probe_reads(work().present(), true); });
+    check_ratio(
+        "remove", 6.0, 5,
+        [] {
+            const std::filesystem::path path = new_path("removals");
+            emdb::Emdb database = create_database(path);
+            check(database.insert_many(work().pairs()));
+            const double cost = time_reads(work().present().size(), [&](std::size_t i) {
+                if (!database.remove(work().present()[i]).value()) std::abort();
+            });
+            check(database.close());
+            remove_database(path);
+            return cost;
+        },
+        [] { return probe_reads(work().present(), true); });
 }
 
 TEST_CASE("opening without a checkpoint keeps its distance to reading the file once") {
@@ -193,40 +203,43 @@ TEST_CASE("opening without a checkpoint keeps its distance to reading the file o
         check(database.insert_many(work().pairs()));
         check(database.close());
     }
-    check_ratio("open, replaying the journal", 3.0, 7,
-                [&] {
-                    std::filesystem::remove(path.string() + ".meta");
-                    const double start = thread_nanoseconds();
-                    emdb::Emdb database = emdb::Emdb::open(path).value();
-                    const double cost = (thread_nanoseconds() - start) / as_double(records);
-                    check(database.close());
-                    return cost;
-                },
-                [] { return replay_bare(loaded().probe_path, work(), overhead); });
+    check_ratio(
+        "open, replaying the journal", 3.0, 7,
+        [&] {
+            std::filesystem::remove(path.string() + ".meta");
+            const double start = thread_nanoseconds();
+            emdb::Emdb database = emdb::Emdb::open(path).value();
+            const double cost = (thread_nanoseconds() - start) / as_double(records);
+            check(database.close());
+            return cost;
+        },
+        [] { return replay_bare(loaded().probe_path, work(), overhead); });
 }
 
 TEST_CASE("compaction keeps its distance to copying its result") {
-    check_ratio("compact, against write and fdatasync", 8.0, 3,
-                [] {
-                    const std::filesystem::path path = new_path("compaction");
-                    emdb::Emdb database = create_database(path);
-                    check(database.insert_many(work().pairs()));
-                    for (std::size_t i = 0; i < records; i += 2) check_found(database.remove(work().pairs()[i].first));
-                    check(database.flush());
-                    const double cost = time_each(1, [&](std::size_t) { check(database.compact()); });
-                    check(database.close());
-                    remove_database(path);
-                    return cost;
-                },
-                [] {
-                    const std::filesystem::path path = new_path("copy");
-                    const std::string bytes(records / 2 * (overhead + key_size + value_size), 'x');
-                    const double cost = time_each(1, [&](std::size_t) {
-                        FileDescriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
-                        if (write(file.number(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) std::abort();
-                        file.sync();
-                    });
-                    std::filesystem::remove(path);
-                    return cost;
-                });
+    check_ratio(
+        "compact, against write and fdatasync", 8.0, 3,
+        [] {
+            const std::filesystem::path path = new_path("compaction");
+            emdb::Emdb database = create_database(path);
+            check(database.insert_many(work().pairs()));
+            for (std::size_t i = 0; i < records; i += 2) check_found(database.remove(work().pairs()[i].first));
+            check(database.flush());
+            const double cost = time_each(1, [&](std::size_t) { check(database.compact()); });
+            check(database.close());
+            remove_database(path);
+            return cost;
+        },
+        [] {
+            const std::filesystem::path path = new_path("copy");
+            const std::string bytes(records / 2 * (overhead + key_size + value_size), 'x');
+            const double cost = time_each(1, [&](std::size_t) {
+                FileDescriptor file(path, O_WRONLY | O_CREAT | O_TRUNC);
+                if (write(file.number(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+                    std::abort();
+                file.sync();
+            });
+            std::filesystem::remove(path);
+            return cost;
+        });
 }

@@ -16,7 +16,7 @@ namespace peers {
 struct Reopened {
     double milliseconds = 0;  // from before open() until the first look-up has answered
     double anonymous = 0;
-    double found = 0;         // of the writes before the kill
+    double found = 0;  // of the writes before the kill
 };
 
 class Children {
@@ -29,7 +29,8 @@ class Children {
         Child child(words("open", hexadecimal(key)));
         Reopened result;
         const std::string line = child.read_line();
-        if (std::sscanf(line.c_str(), "%lf %lf %lf", &result.milliseconds, &result.anonymous, &result.found) != 3 || child.wait() != 0) {
+        if (std::sscanf(line.c_str(), "%lf %lf %lf", &result.milliseconds, &result.anonymous, &result.found) != 3 ||
+            child.wait() != 0) {
             throw std::runtime_error("reopening failed");
         }
         return result;
@@ -69,7 +70,8 @@ class Children {
         const double elapsed = bench::nanoseconds(bench::Clock::now() - start) / 1e6;
         const double anonymous = memory.anonymous();
         std::size_t found = 0;
-        for (std::size_t i = 0; i < writes; ++i) found += session->get(Bytes(keys).substr(i * key_bytes, key_bytes)).has_value();
+        for (std::size_t i = 0; i < writes; ++i)
+            found += session->get(Bytes(keys).substr(i * key_bytes, key_bytes)).has_value();
         session.reset();
         engine.close();
         std::printf("%.6g %.9g %zu\n", elapsed, anonymous, found);
@@ -125,12 +127,18 @@ class Children {
     }
     static std::string from_hexadecimal(const std::string& text) {
         std::string bytes;
-        for (std::size_t i = 0; i + 1 < text.size(); i += 2) bytes += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
+        for (std::size_t i = 0; i + 1 < text.size(); i += 2)
+            bytes += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
         return bytes;
     }
 
     std::vector<std::string> words(const char* what, const std::string& key) const {
-        return {what, settings_.folder.string(), std::to_string(settings_.records), std::to_string(settings_.record_bytes), key, variant_};
+        return {what,
+                settings_.folder.string(),
+                std::to_string(settings_.records),
+                std::to_string(settings_.record_bytes),
+                key,
+                variant_};
     }
 
     Settings settings_;

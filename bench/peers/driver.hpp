@@ -70,12 +70,18 @@ inline int main_of_peer(int count, char** arguments) {
         for (std::size_t i = 0; i < words.size(); i += 2) {
             if (i + 1 == words.size()) throw std::invalid_argument(words[i] + " needs a value");
             const std::string& value = words[i + 1];
-            if (words[i] == "--workload") options.workload = value;
-            else if (words[i] == "--variant") options.variant = value;
-            else if (words[i] == "--dir") options.folder = value;
-            else if (words[i] == "--records") options.records = std::stoull(value);
-            else if (words[i] == "--memory-limit") options.memory_limit = std::stoull(value);
-            else throw std::invalid_argument("unknown option " + words[i]);
+            if (words[i] == "--workload")
+                options.workload = value;
+            else if (words[i] == "--variant")
+                options.variant = value;
+            else if (words[i] == "--dir")
+                options.folder = value;
+            else if (words[i] == "--records")
+                options.records = std::stoull(value);
+            else if (words[i] == "--memory-limit")
+                options.memory_limit = std::stoull(value);
+            else
+                throw std::invalid_argument("unknown option " + words[i]);
         }
         run(options);
         return 0;

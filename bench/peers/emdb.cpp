@@ -36,9 +36,13 @@ class EmdbSession : public Session {
     std::size_t get_many(std::span<const Bytes> keys) override {
         wanted_.assign(keys.begin(), keys.end());
         std::uint64_t last_bytes = 0;
-        const std::size_t found = database_.visit_many(wanted_, [&](std::size_t, std::optional<std::string_view> value) {
-            if (value && !value->empty()) last_bytes += static_cast<unsigned char>(value->back());
-        }).value();
+        const std::size_t found = database_
+                                      .visit_many(wanted_,
+                                                  [&](std::size_t, std::optional<std::string_view> value) {
+                                                      if (value && !value->empty())
+                                                          last_bytes += static_cast<unsigned char>(value->back());
+                                                  })
+                                      .value();
         bench::keep(last_bytes);
         return found;
     }
@@ -71,14 +75,16 @@ class EmdbSession : public Session {
 
 class EmdbEngine : public Engine {
   public:
-    explicit EmdbEngine(const std::string& variant) : ordered_(variant == "ordered"), encrypted_(variant == "encrypted") {
+    explicit EmdbEngine(const std::string& variant)
+        : ordered_(variant == "ordered"), encrypted_(variant == "encrypted") {
         if (!variant.empty() && !ordered_ && !encrypted_) throw std::invalid_argument("emdb has no variant " + variant);
     }
 
     std::string version() const override { return "emdb, this tree"; }
     std::string about() const override {
-        std::string text = "defaults: every read is checked; loads and batches by insert_many, durable writes by insert and flush, "
-                           "reads by get_into";
+        std::string text =
+            "defaults: every read is checked; loads and batches by insert_many, durable writes by insert and flush, "
+            "reads by get_into";
         if (ordered_) text += "; enable_range_scans";
         if (encrypted_) text += "; AES-256-GCM with a raw key";
         return text;
@@ -94,7 +100,7 @@ class EmdbEngine : public Engine {
         if (writes_through()) builder.flush_policy(emdb::FlushPolicy::write_through());
         if (encrypted_) {
 #if EMDB_ENCRYPT
-            static constexpr std::array<std::byte, 32> key = {std::byte{7}};
+            static constexpr std::array<std::byte, 32> key = {std::byte { 7 }};
             builder.encryption_key(key);
 #else
             throw std::invalid_argument("this program was built without EMDB_ENCRYPT");

@@ -28,10 +28,10 @@ struct Settings {
         write_through  // every put_durable() by itself
     };
     std::filesystem::path folder;
-    std::size_t records = 0;      // how many there will be, for stores that want to know
-    std::size_t record_bytes = 0; // key and value
+    std::size_t records = 0;       // how many there will be, for stores that want to know
+    std::size_t record_bytes = 0;  // key and value
     Durability durability = Durability::on_request;
-    std::size_t memory_limit = 0; // of the process, in bytes; 0: none, caches may hold all of the data
+    std::size_t memory_limit = 0;  // of the process, in bytes; 0: none, caches may hold all of the data
 
     std::size_t data_bytes() const { return records * record_bytes; }
     /// For stores that keep pages in a cache of their own.

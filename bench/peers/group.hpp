@@ -8,7 +8,10 @@ namespace peers {
 class Group {
   public:
     Group(Engine& engine, const Settings& settings, Record& record)
-        : engine_(engine), settings_(settings), phases_(record), data_(0, threads * each + alone, settings.record_bytes - key_bytes) {}
+        : engine_(engine),
+          settings_(settings),
+          phases_(record),
+          data_(0, threads * each + alone, settings.record_bytes - key_bytes) {}
 
     void run() {
         settings_.durability = Settings::Durability::group;
@@ -44,7 +47,8 @@ class Group {
                 latencies[i] = bench::nanoseconds(bench::Clock::now() - start);
             };
         });
-        phases_.value_with_latencies("group_8x200", "ms", cost * bench::as_double(threads * each) / 1e6, std::move(latencies));
+        phases_.value_with_latencies("group_8x200", "ms", cost * bench::as_double(threads * each) / 1e6,
+                                     std::move(latencies));
     }
 
     Engine& engine_;

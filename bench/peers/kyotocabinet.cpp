@@ -12,7 +12,9 @@ template <class Database> class KyotoSession : public Session {
   public:
     explicit KyotoSession(Database& database) : database_(database), buffer_(1 << 12, '\0') {}
 
-    void put(Bytes key, Bytes value) override { check(database_.set(key.data(), key.size(), value.data(), value.size())); }
+    void put(Bytes key, Bytes value) override {
+        check(database_.set(key.data(), key.size(), value.data(), value.size()));
+    }
     void put_durable(Bytes key, Bytes value) override {
         put(key, value);
         check(database_.synchronize(true));
@@ -25,7 +27,8 @@ template <class Database> class KyotoSession : public Session {
         for (;;) {
             const std::int32_t size = database_.get(key.data(), key.size(), buffer_.data(), buffer_.size());
             if (size < 0) return std::nullopt;
-            if (static_cast<std::size_t>(size) <= buffer_.size()) return Bytes(buffer_.data(), static_cast<std::size_t>(size));
+            if (static_cast<std::size_t>(size) <= buffer_.size())
+                return Bytes(buffer_.data(), static_cast<std::size_t>(size));
             buffer_.resize(static_cast<std::size_t>(size));
         }
     }
@@ -68,7 +71,8 @@ template <class Database> class Kyoto : public Engine {
     std::string version() const override { return std::string("Kyoto Cabinet ") + kyotocabinet::VERSION; }
     std::string about() const override {
         return std::string(ordered ? "TreeDB, TLINEAR, page cache for all data" : "HashDB") +
-               ", two buckets a record, all of the file mapped; loads by set(); durable writes by set() and synchronize(true), which "
+               ", two buckets a record, all of the file mapped; loads by set(); durable writes by set() and "
+               "synchronize(true), which "
                "also writes a whole batch back; compaction is defrag() of everything and synchronize(true)";
     }
     bool can_scan() const override { return ordered; }
@@ -76,7 +80,8 @@ template <class Database> class Kyoto : public Engine {
     void open(const Settings& settings) override {
         std::filesystem::create_directories(settings.folder);
         database_ = std::make_unique<Database>();
-        const auto map = static_cast<std::int64_t>(std::max<std::size_t>(settings.data_bytes() * 2, std::size_t{64} << 20));
+        const auto map =
+            static_cast<std::int64_t>(std::max<std::size_t>(settings.data_bytes() * 2, std::size_t{64} << 20));
         if constexpr (ordered) {
             database_->tune_options(Database::TLINEAR);
             database_->tune_buckets(static_cast<std::int64_t>(settings.records / 10 + 1000));
@@ -86,11 +91,13 @@ template <class Database> class Kyoto : public Engine {
         }
         database_->tune_map(map);
         using kyotocabinet::BasicDB;
-        check(database_->open((settings.folder / (ordered ? "data.kct" : "data.kch")).string(), BasicDB::OWRITER | BasicDB::OCREATE));
+        check(database_->open((settings.folder / (ordered ? "data.kct" : "data.kch")).string(),
+                              BasicDB::OWRITER | BasicDB::OCREATE));
     }
     std::unique_ptr<Session> session() override { return std::make_unique<KyotoSession<Database>>(*database_); }
     void load(std::span<const Pair> pairs) override {
-        for (const auto& [key, value] : pairs) check(database_->set(key.data(), key.size(), value.data(), value.size()));
+        for (const auto& [key, value] : pairs)
+            check(database_->set(key.data(), key.size(), value.data(), value.size()));
     }
     void sync() override { check(database_->synchronize(true)); }
     void compact() override {
@@ -104,7 +111,9 @@ template <class Database> class Kyoto : public Engine {
 
   private:
     void check(bool done) {
-        if (!done) throw std::runtime_error(std::string("Kyoto Cabinet: ") + database_->error().name() + ": " + database_->error().message());
+        if (!done)
+            throw std::runtime_error(std::string("Kyoto Cabinet: ") + database_->error().name() + ": " +
+                                     database_->error().message());
     }
     std::unique_ptr<Database> database_;
 };

@@ -63,8 +63,10 @@ class LevelDb : public Engine {
         return "LevelDB " + std::to_string(leveldb::kMajorVersion) + "." + std::to_string(leveldb::kMinorVersion);
     }
     std::string about() const override {
-        return "Bloom filter of 10 bits, block cache for all data, write buffer of 64 MiB, no compression (values are random), checksums "
-               "as by default (not verified on reads); loads and batches by WriteBatch of 1,000; deletes are blind; levels are merged, untimed, before reads; compaction is CompactRange of everything";
+        return "Bloom filter of 10 bits, block cache for all data, write buffer of 64 MiB, no compression (values are "
+               "random), checksums "
+               "as by default (not verified on reads); loads and batches by WriteBatch of 1,000; deletes are blind; "
+               "levels are merged, untimed, before reads; compaction is CompactRange of everything";
     }
 
     void open(const Settings& settings) override {

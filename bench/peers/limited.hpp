@@ -8,7 +8,8 @@ namespace peers {
 
 class Limited {
   public:
-    Limited(Engine& engine, const Settings& settings, Record& record) : engine_(engine), settings_(settings), phases_(record) {}
+    Limited(Engine& engine, const Settings& settings, Record& record)
+        : engine_(engine), settings_(settings), phases_(record) {}
 
     void run() {
         engine_.open(settings_);
@@ -37,7 +38,7 @@ class Limited {
     }
 
   private:
-    static constexpr std::size_t count = 20'000, chunk = 10'000;
+    static constexpr std::size_t count = 2'000, chunk = 10'000;
 
     void write_record(std::size_t i) {
         buffer_.resize(settings_.record_bytes);
@@ -54,7 +55,8 @@ class Limited {
             for (std::size_t i = first; i < std::min(first + chunk, settings_.records); ++i) {
                 write_record(i);
                 records[i - first] = buffer_;
-                pairs.emplace_back(Bytes(records[i - first]).substr(0, key_bytes), Bytes(records[i - first]).substr(key_bytes));
+                pairs.emplace_back(Bytes(records[i - first]).substr(0, key_bytes),
+                                   Bytes(records[i - first]).substr(key_bytes));
             }
             elapsed += bench::time_each(1, [&](std::size_t) { engine_.load(pairs); });
         }

@@ -90,7 +90,8 @@ class LmdbSession : public Session {
     MDB_txn* begin(bool durable) {
         unsigned flags = 0;
         done(mdb_env_get_flags(environment_, &flags), "get flags");
-        if (durable == ((flags & MDB_NOSYNC) != 0)) done(mdb_env_set_flags(environment_, MDB_NOSYNC, durable ? 0 : 1), "set flags");
+        if (durable == ((flags & MDB_NOSYNC) != 0))
+            done(mdb_env_set_flags(environment_, MDB_NOSYNC, durable ? 0 : 1), "set flags");
         MDB_txn* transaction = nullptr;
         done(mdb_txn_begin(environment_, nullptr, 0, &transaction), "begin");
         return transaction;
@@ -113,10 +114,15 @@ class Lmdb : public Engine {
   public:
     explicit Lmdb(bool maps_for_writing) : maps_for_writing_(maps_for_writing) {}
     ~Lmdb() override { close(); }
-    std::string version() const override { return "LMDB " + std::to_string(MDB_VERSION_MAJOR) + "." + std::to_string(MDB_VERSION_MINOR) + "." + std::to_string(MDB_VERSION_PATCH); }
+    std::string version() const override {
+        return "LMDB " + std::to_string(MDB_VERSION_MAJOR) + "." + std::to_string(MDB_VERSION_MINOR) + "." +
+               std::to_string(MDB_VERSION_PATCH);
+    }
     std::string about() const override {
-        return std::string(maps_for_writing_ ? "MDB_WRITEMAP" : "defaults") + "; a transaction a write, with MDB_NOSYNC set where no sync is asked for; loads in one such "
-               "transaction; a snapshot is renewed for each read, kept while nobody writes; compaction is mdb_env_copy2 "
+        return std::string(maps_for_writing_ ? "MDB_WRITEMAP" : "defaults") +
+               "; a transaction a write, with MDB_NOSYNC set where no sync is asked for; loads in one such "
+               "transaction; a snapshot is renewed for each read, kept while nobody writes; MDB_NORDAHEAD where memory "
+               "is short; compaction is mdb_env_copy2 "
                "with MDB_CP_COMPACT, fdatasync and rename";
     }
 
@@ -124,8 +130,13 @@ class Lmdb : public Engine {
         settings_ = settings;
         std::filesystem::create_directories(settings.folder);
         done(mdb_env_create(&environment_), "create");
-        done(mdb_env_set_mapsize(environment_, std::max<std::size_t>(std::size_t{1} << 30, settings.data_bytes() * 8)), "set the map's size");
-        done(mdb_env_open(environment_, settings.folder.c_str(), (maps_for_writing_ ? MDB_WRITEMAP : 0U) | MDB_NOTLS, 0600), "open");
+        done(mdb_env_set_mapsize(environment_, std::max<std::size_t>(std::size_t{1} << 30, settings.data_bytes() * 8)),
+             "set the map's size");
+        done(mdb_env_open(environment_, settings.folder.c_str(),
+                          (maps_for_writing_ ? MDB_WRITEMAP : 0U) | (settings.memory_limit != 0 ? MDB_NORDAHEAD : 0U) |
+                              MDB_NOTLS,
+                          0600),
+             "open");
         MDB_txn* transaction = nullptr;
         done(mdb_txn_begin(environment_, nullptr, 0, &transaction), "begin");
         done(mdb_dbi_open(transaction, nullptr, 0, &database_), "open the database");
@@ -158,6 +169,8 @@ class Lmdb : public Engine {
     MDB_dbi database_ = 0;
 };
 
-std::unique_ptr<Engine> make_engine(const std::string& variant) { return std::make_unique<Lmdb>(variant == "writemap"); }
+std::unique_ptr<Engine> make_engine(const std::string& variant) {
+    return std::make_unique<Lmdb>(variant == "writemap");
+}
 
 }  // namespace peers

@@ -10,7 +10,10 @@ namespace peers {
 class Mixed {
   public:
     Mixed(Engine& engine, const Settings& settings, Record& record)
-        : engine_(engine), settings_(settings), phases_(record), data_(settings.records, settings.records, settings.record_bytes - key_bytes) {
+        : engine_(engine),
+          settings_(settings),
+          phases_(record),
+          data_(settings.records, settings.records, settings.record_bytes - key_bytes) {
         std::vector<std::uint32_t> order = shuffled(settings.records, 10);
         order.resize(std::min(order.size(), lookups_max));
         hits_ = data_.keys_of(order);
@@ -53,7 +56,8 @@ class Mixed {
         writer.join();
         const std::string id = std::to_string(readers) + (readers == 1 ? "_reader" : "_readers");
         phases_.value_with_latencies(id, "ns", cost, std::move(latencies));
-        phases_.value("writes_beside_" + id, "ns", cost * bench::as_double(count) / std::max(1.0, bench::as_double(written)));
+        phases_.value("writes_beside_" + id, "ns",
+                      cost * bench::as_double(count) / std::max(1.0, bench::as_double(written)));
     }
 
     Engine& engine_;

@@ -81,7 +81,8 @@ class Phases {
                 each[i] = bench::nanoseconds(now - last);
                 last = now;
             }
-            record_.add({id, "ms", bench::nanoseconds(last - start) / 1e6, std::move(each), processor_seconds() - processor});
+            record_.add(
+                {id, "ms", bench::nanoseconds(last - start) / 1e6, std::move(each), processor_seconds() - processor});
         });
     }
     void value(const std::string& id, const std::string& unit, double value) { record_.add({id, unit, value}); }

@@ -44,7 +44,8 @@ class RocksDbSession : public Session {
         for (const Bytes key : keys) wanted_.push_back(slice(key));
         values_.resize(keys.size());
         statuses_.resize(keys.size());
-        database_.MultiGet({}, database_.DefaultColumnFamily(), keys.size(), wanted_.data(), values_.data(), statuses_.data());
+        database_.MultiGet({}, database_.DefaultColumnFamily(), keys.size(), wanted_.data(), values_.data(),
+                           statuses_.data());
         std::size_t found = 0;
         std::uint64_t last_bytes = 0;
         for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -88,8 +89,10 @@ class RocksDb : public Engine {
   public:
     std::string version() const override { return "RocksDB " + rocksdb::GetRocksVersionAsString(); }
     std::string about() const override {
-        return "Bloom filter of 10 bits, block cache for all data, two background threads, no compression (values are random), else defaults; "
-               "loads and batches by WriteBatch of 1,000 with the log on; reads by Get into a PinnableSlice, copied once; deletes are blind; levels are merged, untimed, before reads; "
+        return "Bloom filter of 10 bits, block cache for all data, two background threads, no compression (values are "
+               "random), else defaults; "
+               "loads and batches by WriteBatch of 1,000 with the log on; reads by Get into a PinnableSlice, copied "
+               "once; deletes are blind; levels are merged, untimed, before reads; "
                "compaction is CompactRange of everything, bottommost level included";
     }
 

@@ -7,7 +7,8 @@ namespace peers {
 
 class Sizes {
   public:
-    Sizes(Engine& engine, const Settings& settings, Record& record) : engine_(engine), settings_(settings), phases_(record) {}
+    Sizes(Engine& engine, const Settings& settings, Record& record)
+        : engine_(engine), settings_(settings), phases_(record) {}
 
     void run() {
         for (std::size_t bytes = 16; bytes <= bench::mebibyte; bytes *= 4) measure(bytes);
@@ -32,8 +33,10 @@ class Sizes {
         {
             const auto session = engine_.session();
             session->begin_reads();
-            for (std::size_t i = 0; i < keys.size(); ++i) demand(session->get(keys[i]) == data.pairs()[order[i]].second, "a value is not what was written");
-            phases_.value("read" + suffix, "ns", bench::time_each(keys.size(), [&](std::size_t i) { bench::keep(session->get(keys[i])); }));
+            for (std::size_t i = 0; i < keys.size(); ++i)
+                demand(session->get(keys[i]) == data.pairs()[order[i]].second, "a value is not what was written");
+            phases_.value("read" + suffix, "ns",
+                          bench::time_each(keys.size(), [&](std::size_t i) { bench::keep(session->get(keys[i])); }));
             session->end_reads();
         }
         phases_.value("size" + suffix, "bytes", allocated_bytes(settings_.folder));

@@ -9,7 +9,8 @@ namespace peers {
 class Connection {
   public:
     Connection(const std::filesystem::path& file, const Settings& settings) {
-        check(sqlite3_open_v2(file.c_str(), &handle_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr));
+        check(sqlite3_open_v2(file.c_str(), &handle_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                              nullptr));
         sqlite3_busy_timeout(handle_, 60'000);
         run("PRAGMA journal_mode=WAL");
         run("PRAGMA synchronous=OFF");
@@ -34,7 +35,8 @@ class Connection {
 class Statement {
   public:
     Statement(Connection& connection, const char* sql) : connection_(connection) {
-        connection.check(sqlite3_prepare_v3(connection.handle(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr));
+        connection.check(
+            sqlite3_prepare_v3(connection.handle(), sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr));
     }
     Statement(const Statement&) = delete;
     Statement& operator=(const Statement&) = delete;
@@ -146,7 +148,8 @@ class Sqlite : public Engine {
   public:
     std::string version() const override { return std::string("SQLite ") + sqlite3_libversion(); }
     std::string about() const override {
-        return "WAL; one WITHOUT ROWID table; synchronous=FULL for durable writes, OFF for others; mapped, page cache for all data; prepared statements; "
+        return "WAL; one WITHOUT ROWID table; synchronous=FULL for durable writes, OFF for others; mapped, page cache "
+               "for all data; prepared statements; "
                "loads in one transaction; compaction is VACUUM and a checkpoint that truncates the WAL";
     }
 

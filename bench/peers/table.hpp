@@ -15,15 +15,18 @@ class Table {
           settings_(settings),
           variant_(variant),
           phases_(record),
-          data_(settings.records, durable_count + batch_count * batch_records + unsynced_count * 2, settings.record_bytes - key_bytes) {
+          data_(settings.records, durable_count + batch_count * batch_records + unsynced_count * 2,
+                settings.record_bytes - key_bytes) {
         const std::vector<std::uint32_t> order = shuffled(settings.records, 10);
-        looked_up_.assign(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(std::min(settings.records, lookups_max)));
+        looked_up_.assign(order.begin(),
+                          order.begin() + static_cast<std::ptrdiff_t>(std::min(settings.records, lookups_max)));
         hits_ = data_.keys_of(looked_up_);
         misses_ = DataSet::absent(hits_.size());
         const std::vector<std::uint32_t> other_order = shuffled(settings.records, 11);
         const auto half = other_order.begin() + static_cast<std::ptrdiff_t>(settings.records / 2);
         removals_ = data_.keys_of(std::vector<std::uint32_t>(other_order.begin(), half));
-        kept_order_.assign(half, half + static_cast<std::ptrdiff_t>(std::min<std::size_t>(settings.records / 2, lookups_max / 2)));
+        kept_order_.assign(
+            half, half + static_cast<std::ptrdiff_t>(std::min<std::size_t>(settings.records / 2, lookups_max / 2)));
         kept_ = data_.keys_of(kept_order_);
     }
 
@@ -167,7 +170,8 @@ class Table {
                 for (const Bytes key : removals_.keys()) session->remove(key);
             });
             session->begin_reads();
-            for (std::size_t i = 0; i < removals_.size(); i += 7) demand(!session->get(removals_[i]), "a removed record is there");
+            for (std::size_t i = 0; i < removals_.size(); i += 7)
+                demand(!session->get(removals_[i]), "a removed record is there");
             session->end_reads();
         }
         engine_.sync();
@@ -177,7 +181,8 @@ class Table {
         note_anonymous("anonymous_compacted");
         bench::settle(settings_.folder);
         phases_.value("size_after_compaction", "bytes", allocated_bytes(settings_.folder));
-        phases_.timed("copy_of_compacted", [&] { copy_synced(settings_.folder, settings_.folder.parent_path() / "copy"); });
+        phases_.timed("copy_of_compacted",
+                      [&] { copy_synced(settings_.folder, settings_.folder.parent_path() / "copy"); });
         std::filesystem::remove(settings_.folder.parent_path() / "copy");
         scan("scans_compacted", kept_, std::min<std::size_t>(500'000, hits_.size()));
         const auto session = engine_.session();
@@ -199,7 +204,8 @@ class Table {
             struct stat status {};
             fstat(source.number(), &status);
             auto left = std::min<std::int64_t>(status.st_size, status.st_blocks * 512);
-            for (ssize_t got; left > 0 && (got = ::read(source.number(), buffer.data(), buffer.size())) > 0; left -= got) {
+            for (ssize_t got; left > 0 && (got = ::read(source.number(), buffer.data(), buffer.size())) > 0;
+                 left -= got) {
                 demand(::write(target.number(), buffer.data(), static_cast<std::size_t>(got)) == got, "cannot copy");
             }
         }

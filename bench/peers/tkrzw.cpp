@@ -58,8 +58,10 @@ template <class Database> class Tkrzw : public Engine {
 
     std::string version() const override { return std::string("Tkrzw ") + tkrzw::PACKAGE_VERSION; }
     std::string about() const override {
-        return std::string(ordered ? "TreeDBM, page cache for all data" : "HashDBM, two buckets a record, no alignment of records") +
-               ", mapped file, updates in place; loads by Set(); durable writes by Set() and Synchronize(true); compaction is Rebuild() "
+        return std::string(ordered ? "TreeDBM, page cache for all data"
+                                   : "HashDBM, two buckets a record, no alignment of records") +
+               ", mapped file, updates in place; loads by Set(); durable writes by Set() and Synchronize(true); "
+               "compaction is Rebuild() "
                "and Synchronize(true)";
     }
     bool can_scan() const override { return ordered; }
@@ -72,13 +74,14 @@ template <class Database> class Tkrzw : public Engine {
         tuning.offset_width = wide ? 5 : 4;
         if constexpr (ordered) {
             tuning.num_buckets = static_cast<std::int64_t>(settings.records / 10 + 1000);
-            tuning.max_cached_pages = static_cast<std::int32_t>(
-                std::max<std::size_t>(10'000, settings.cache_bytes() / 8192));
+            tuning.max_cached_pages =
+                static_cast<std::int32_t>(std::max<std::size_t>(10'000, settings.cache_bytes() / 8192));
         } else {
             tuning.num_buckets = static_cast<std::int64_t>(settings.records * 2);
             tuning.align_pow = 0;
         }
-        check(database_->OpenAdvanced((settings.folder / (ordered ? "data.tkt" : "data.tkh")).string(), true, tkrzw::File::OPEN_DEFAULT, tuning));
+        check(database_->OpenAdvanced((settings.folder / (ordered ? "data.tkt" : "data.tkh")).string(), true,
+                                      tkrzw::File::OPEN_DEFAULT, tuning));
     }
     std::unique_ptr<Session> session() override { return std::make_unique<TkrzwSession<Database>>(*database_); }
     void load(std::span<const Pair> pairs) override {

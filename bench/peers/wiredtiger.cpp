@@ -105,13 +105,17 @@ class WiredTiger : public Engine {
     }
     std::string version() const override { return WIREDTIGER_VERSION_STRING; }
     std::string about() const override {
-        return "row store (B-tree), cache for all data, log on; autocommitted writes not synced, durable ones in a transaction committed with sync=on; loads by "
-               "a cursor's insert (bulk cursors take sorted keys only); compaction is a checkpoint, session.compact and a checkpoint";
+        return "row store (B-tree), cache for all data, log on; autocommitted writes not synced, durable ones in a "
+               "transaction committed with sync=on; loads by "
+               "a cursor's insert (bulk cursors take sorted keys only); compaction is a checkpoint, session.compact "
+               "and a checkpoint";
     }
 
     void open(const Settings& settings) override {
         std::filesystem::create_directories(settings.folder);
-        const std::string config = "create,log=(enabled=true),session_max=64,cache_size=" + std::to_string(settings.cache_bytes());
+        const std::string config =
+            "create,log=(enabled=true),session_max=64,cache_size=" +
+            std::to_string(settings.memory_limit != 0 ? settings.cache_bytes() : settings.cache_bytes() * 3);
         done(wiredtiger_open(settings.folder.c_str(), nullptr, config.c_str(), &connection_), "open");
     }
     std::unique_ptr<Session> session() override { return std::make_unique<WiredTigerSession>(connection_); }
@@ -120,7 +124,9 @@ class WiredTiger : public Engine {
         for (const auto& [key, value] : pairs) session.put(key, value);
     }
     void sync() override {
-        WiredTigerSession(connection_).run("sync the log", [](WT_SESSION* session) { return session->log_flush(session, "sync=on"); });
+        WiredTigerSession(connection_).run("sync the log", [](WT_SESSION* session) {
+            return session->log_flush(session, "sync=on");
+        });
     }
     void compact() override {
         WiredTigerSession session(connection_);

@@ -8,7 +8,8 @@ namespace peers {
 
 class Ycsb {
   public:
-    Ycsb(Engine& engine, const Settings& settings, Record& record) : engine_(engine), settings_(settings), phases_(record) {}
+    Ycsb(Engine& engine, const Settings& settings, Record& record)
+        : engine_(engine), settings_(settings), phases_(record) {}
 
     void run() {
         for (const std::size_t value_bytes : {100U, 1000U}) {
@@ -63,10 +64,14 @@ class Ycsb {
             } else {
                 operation.record = static_cast<std::uint32_t>(zipfian.scattered(random));
             }
-            if ((choice -= mix.reads) < 0) operation.kind = Operation::read;
-            else if ((choice -= mix.updates) < 0) operation.kind = Operation::update;
-            else if ((choice -= mix.scans) < 0) operation.kind = Operation::scan;
-            else if ((choice -= mix.changes) < 0) operation.kind = Operation::change;
+            if ((choice -= mix.reads) < 0)
+                operation.kind = Operation::read;
+            else if ((choice -= mix.updates) < 0)
+                operation.kind = Operation::update;
+            else if ((choice -= mix.scans) < 0)
+                operation.kind = Operation::scan;
+            else if ((choice -= mix.changes) < 0)
+                operation.kind = Operation::change;
             else {
                 operation.kind = Operation::insert;
                 operation.record = static_cast<std::uint32_t>(settings_.records + inserted_++ % more);
@@ -77,8 +82,9 @@ class Ycsb {
     }
 
     void run_mix(const Mix& mix, const DataSet& data, const Zipfian& zipfian, std::size_t threads, bool durable) {
-        const std::string id = std::string(1, mix.name) + "_" + std::to_string(settings_.record_bytes - key_bytes) + "_" +
-                               std::to_string(threads) + (threads == 1 ? "_thread" : "_threads") + (durable ? "_durable" : "");
+        const std::string id = std::string(1, mix.name) + "_" + std::to_string(settings_.record_bytes - key_bytes) +
+                               "_" + std::to_string(threads) + (threads == 1 ? "_thread" : "_threads") +
+                               (durable ? "_durable" : "");
         if (mix.scans != 0 && !engine_.can_scan()) {
             phases_.attempt(id, [] { throw Unsupported("no order among keys"); });
             return;
@@ -102,19 +108,25 @@ class Ycsb {
         // Another record's value: as long, and not the one that is there.
         const Bytes value = data.pairs()[operation.record / 2].second;
         switch (operation.kind) {
-        case Operation::read: bench::keep(session.get(key)); break;
-        case Operation::scan: session.scan(key, operation.scanned, sum); break;
-        case Operation::change:
-            if (!durable) {
-                session.read_modify_write(key, value);
+            case Operation::read:
+                bench::keep(session.get(key));
                 break;
-            }
-            bench::keep(session.get(key));
-            [[fallthrough]];
-        case Operation::update:
-        case Operation::insert:
-            if (durable) session.put_durable(key, value);
-            else session.put(key, value);
+            case Operation::scan:
+                session.scan(key, operation.scanned, sum);
+                break;
+            case Operation::change:
+                if (!durable) {
+                    session.read_modify_write(key, value);
+                    break;
+                }
+                bench::keep(session.get(key));
+                [[fallthrough]];
+            case Operation::update:
+            case Operation::insert:
+                if (durable)
+                    session.put_durable(key, value);
+                else
+                    session.put(key, value);
         }
     }
 

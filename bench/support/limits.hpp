@@ -40,8 +40,7 @@ inline void put_frame(char* to, std::size_t overhead, emdb::Bytes key, emdb::Byt
 /// Appends all records to a fresh file through a shared map, pages populated 1 MiB ahead, and syncs nothing. Allocating
 /// and mapping the file are not counted. (One map of the whole file: a window of 8 MiB that moves along costs about the
 /// same if it starts at a multiple of 2 MiB, and three times as much if not, measured on ext4 with large folios.)
-template <class Work>
-Cost append_mapped(const std::filesystem::path& path, const Work& work, std::size_t overhead) {
+template <class Work> Cost append_mapped(const std::filesystem::path& path, const Work& work, std::size_t overhead) {
     const std::size_t frame = overhead + key_size + value_size;
     const std::size_t size = (work.records() * frame / mebibyte + 2) * mebibyte;
     FileDescriptor file(path, O_RDWR | O_CREAT | O_TRUNC);
@@ -61,8 +60,7 @@ Cost append_mapped(const std::filesystem::path& path, const Work& work, std::siz
 }
 
 /// Where each record's key lies in a file of put_frame() frames.
-template <class Work>
-std::vector<std::size_t> frame_offsets(const Work& work, std::size_t overhead) {
+template <class Work> std::vector<std::size_t> frame_offsets(const Work& work, std::size_t overhead) {
     std::vector<std::size_t> offsets;
     const std::size_t frame = overhead + key_size + value_size;
     for (std::size_t i = 0; i < work.records(); ++i) offsets.push_back(i * frame + overhead);
