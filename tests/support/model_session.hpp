@@ -430,6 +430,7 @@ public:
 private:
     // The power may go.
     void write_meanwhile(std::uint64_t calls) {
+        if (is_over()) return;
         try {
             insert("", random_key(), random_value());
             // No checkpoint: it waits for the compaction or backup that this is in the middle of.
