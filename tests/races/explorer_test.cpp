@@ -243,7 +243,7 @@ TEST_CASE("no outcome of a random program is lost by leaving out what is redunda
                                     std::to_string(many->word[0].load(memory_order_relaxed)) + "," +
                                     std::to_string(many->word[1].load(memory_order_relaxed)));
                 });
-            }, {UINT64_MAX, reduce});
+            }, {UINT64_MAX, reduce, true});
             CHECK(found.failure == "");
             total += found.executions + found.pruned;
             return outcomes;

@@ -365,6 +365,8 @@ Location& Explorer::location(std::uintptr_t address, std::uint64_t initial) {
     at.owner = 0;
     at.notified = 0;
     at.last_unlock = {};
+    at.last_storer = 0;
+    at.last_stored_at = 0;
     at.add().value = initial;
     return at;
 }
@@ -405,6 +407,8 @@ std::uint64_t Explorer::read(Location& at, unsigned store, std::memory_order ord
 
 void Explorer::write(Location& at, std::uint64_t value, std::memory_order order, const Store* continues) {
     Known& known = threads_[current_].known;
+    at.last_storer = static_cast<std::uint8_t>(current_);
+    at.last_stored_at = known.clock.at[current_];
     if (!concurrent_) {
         at.newest().value = value;
         return;
@@ -467,6 +471,10 @@ void Explorer::store(const void* address, std::uint64_t initial, std::uint64_t v
     const auto key = reinterpret_cast<std::uintptr_t>(address);
     stop_before({OpKind::store, key, order == std::memory_order_seq_cst});
     Location& at = reach(key, initial, "a store");
+    // The order of such stores would be anybody's guess, and the model makes only one.
+    if (concurrent_ && !limits_.unordered_stores && !threads_[current_].known.clock.covers(at.last_storer, at.last_stored_at)) {
+        fail("two threads store to one atomic without an order between them");
+    }
     note_access(at, at.count, true);
     write(at, value, order, nullptr);
     tell(site, value, 0);
@@ -561,6 +569,8 @@ void Explorer::made(const void* address, std::uint64_t value) {
     at->last_sequential = 0;
     at->owner = 0;
     at->notified = 0;
+    at->last_storer = static_cast<std::uint8_t>(current_);
+    at->last_stored_at = threads_[current_].known.clock.at[current_];
     at->maker = static_cast<std::uint8_t>(current_);
     at->made_at = threads_[current_].known.clock.at[current_];
     at->add().value = value;

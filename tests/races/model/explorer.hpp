@@ -69,7 +69,8 @@ public:
 
 struct Limits {
     std::uint64_t executions = UINT64_MAX;
-    bool reduce = true;  ///< false: every order is tried, to check the reduction by
+    bool reduce = true;            ///< false: every order is tried, to check the reduction by
+    bool unordered_stores = false;  ///< true: threads may store to one atomic without an order between them
 };
 
 class Explorer {

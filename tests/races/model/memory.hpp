@@ -11,8 +11,9 @@
 //   - A process-wide barrier is a sequentially consistent fence in every thread: all views become one. Clocks do not.
 //   - Clocks are vector clocks of happens-before. They tell races with what is not atomic: memory that is made, and freed.
 //
-// What this can't show: loads that read what is stored later in the order of execution (load buffering), and stores that get
-// into the middle of the modification order. Everything it does show the standard allows.
+// Stores that get into the middle of the modification order are not shown; instead, a plain store that is not ordered after the
+// last one by happens-before is an error. What it can't show is a load that reads what is stored later in the order of execution
+// (load buffering). Everything it does show the standard allows.
 
 #include <algorithm>
 #include <array>
@@ -24,7 +25,7 @@
 namespace model {
 
 constexpr unsigned threads_max = 5;          ///< the first one sets up and takes down
-constexpr unsigned shared_locations_max = 96;  ///< that are stored to after their construction
+constexpr unsigned shared_locations_max = 384;  ///< that are stored to after their construction
 constexpr unsigned stores_max = 250;         ///< to one location
 
 struct View {
@@ -74,8 +75,10 @@ struct Location {
     std::uint16_t shared_index = no_index;
     std::uint16_t last_sequential = 0;
     std::uint8_t maker = 0;
+    std::uint8_t last_storer = 0;
     bool freed = false;
     std::uint16_t made_at = 0;
+    std::uint16_t last_stored_at = 0;
     Clock used;  ///< when each thread last used it
     std::vector<Store> stores;
     std::vector<Access> accesses;
