@@ -60,15 +60,17 @@ public:
     bool restore() {
         if (engine_.in_memory_) return false;
         FileSystem& files = engine_.environment_.files();
-        // What a database that has been encrypted since left behind says things about its keys.
-        if (engine_.journal().seals()) (void)files.remove(meta_path(engine_.absolute_path_));
         // A killed process's; nobody else writes one, since the database is locked.
         (void)files.remove(meta_temporary_path(engine_.absolute_path_));
         if (!engine_.keeps_checkpoints()) return false;
         auto file = MetaFile::open(files, engine_.absolute_path_, engine_.generation().header(),
-                                   {engine_.generation().map().at(0), static_cast<std::size_t>(file_size_)});
+                                   {engine_.generation().map().at(0), static_cast<std::size_t>(file_size_)}, engine_.generation().sealer());
         if (!file) {
             if (!is_not_found(file.error())) tell(file.error());
+            // One of the time before the database was encrypted says things about its keys.
+            if (engine_.journal().seals() && MetaFile::is_plain(files, engine_.absolute_path_)) {
+                (void)files.remove(meta_path(engine_.absolute_path_));
+            }
             return false;
         }
         file_.emplace(std::move(*file));
@@ -175,6 +177,9 @@ private:
     // As before anything was loaded.
     void forget() {
         listed_.clear();
+#if EMDB_ENCRYPT
+        if (Sealer* const sealer = engine_.generation().sealer()) sealer->forget_sessions();
+#endif
         engine_.namespaces_.clear();
         engine_.default_keyspace_ = engine_.make_keyspace(0, "");
         engine_.next_namespace_id_ = engine_.generation().header().next_namespace_id;
@@ -187,7 +192,7 @@ private:
 
     Result<void> load() {
         std::vector<Item> items;
-        if (!make_keyspaces(items)) return file_->unfit("its directory makes no sense");
+        if (!make_keyspaces(items) || !add_sessions()) return file_->unfit("its directory makes no sense");
         std::size_t in_arena = 0;
         for (Item& item : items) {
             const auto size = static_cast<std::size_t>(item.shard->table_size());
@@ -207,6 +212,15 @@ private:
         return {};
     }
 
+    // What was sealed below the place to replay from opens as after a replay from the start; and so does what the index has of what lies
+    // above it, before the replay comes by.
+    bool add_sessions() {
+#if EMDB_ENCRYPT
+        if (Sealer* const sealer = engine_.generation().sealer()) return sealer->add_sessions(contents().sessions);
+#endif
+        return true;
+    }
+
     bool make_keyspaces(std::vector<Item>& items) {
         const std::uint32_t next_id = contents().next_namespace_id;
         if (contents().keyspaces.empty() || next_id < engine_.next_namespace_id_) return false;
@@ -219,7 +233,7 @@ private:
             if (!is_default) {
                 // The greatest id is never given out, but next: see open_namespace.
                 if (listed.id >= next_id) return false;
-                auto made = engine_.make_keyspace(listed.id, listed.name);
+                auto made = engine_.make_keyspace(listed.id, std::string(listed.name));
                 keyspace = made.get();
                 if (!engine_.namespaces_.try_emplace(made->name, made).second) return false;
             }

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 #include "engine/opening.hpp"
 #include "engine/range_read.hpp"
 #include "engine/recovery.hpp"
@@ -156,7 +157,7 @@ private:
         const Journal& journal = source_journal();
         ExpiryMoment moment(source_.clock_);
         for (std::size_t i = 0; i < offsets.size(); ++i) {
-            if (i + ahead < offsets.size()) Engine::prefetch_frame(journal.address(offsets[i + ahead]));
+            if (i + ahead < offsets.size()) prefetch_frame(journal.address(offsets[i + ahead]));
             FrameView frame;
             PlainText text;
             if (!journal.read(offsets[i], true, frame, text)) return source_.damaged_error(journal, offsets[i]);

@@ -28,6 +28,8 @@
 #include <optional>
 #include <span>
 
+#include "base/atomic.hpp"
+#include "base/atomic_wait.hpp"
 #include "base/bytes.hpp"
 #include "index/node_pool.hpp"
 #include "index/pins.hpp"
@@ -220,7 +222,7 @@ private:
         waiting_.fetch_add(1, std::memory_order_seq_cst);
         std::uint64_t now = node.sequence.load(std::memory_order_seq_cst);
         while ((now & 1) != 0) {
-            node.sequence.wait(now, std::memory_order_seq_cst);
+            wait_for_change(node.sequence, now, std::memory_order_seq_cst);
             now = node.sequence.load(std::memory_order_seq_cst);
         }
         waiting_.fetch_sub(1, std::memory_order_relaxed);
@@ -276,7 +278,7 @@ private:
     void set_sequence(TreeNode& node, std::uint64_t sequence) noexcept {
         // Together with the load of `waiting_`: either a waiter sees this store before it sleeps, or it is seen here.
         node.sequence.store(sequence, std::memory_order_seq_cst);
-        if (waiting_.load(std::memory_order_seq_cst) != 0) node.sequence.notify_all();
+        if (waiting_.load(std::memory_order_seq_cst) != 0) wake_waiters(node.sequence);
     }
 
     /// Calls change(leaf, entry) on the locked leaf that has the entry.
@@ -318,12 +320,12 @@ private:
     const std::shared_ptr<Pins> pins_;
     const std::shared_ptr<NodePool> pool_;
     const KeyReader keys_;
-    std::atomic<TreeNode*> root_{nullptr};
-    mutable std::atomic<std::uint32_t> waiting_{0};
-    std::atomic<std::uint64_t> retirements_{0};
-    std::atomic<std::size_t> leaves_{0};
-    std::atomic<std::size_t> inners_{0};
-    mutable std::mutex shape_;
+    Atomic<TreeNode*> root_{nullptr};
+    mutable Atomic<std::uint32_t> waiting_{0};
+    Atomic<std::uint64_t> retirements_{0};
+    Atomic<std::size_t> leaves_{0};
+    Atomic<std::size_t> inners_{0};
+    mutable Mutex shape_;
 };
 
 }  // namespace emdb::detail

@@ -12,6 +12,8 @@
 #include <mutex>
 #include <string>
 
+#include "base/atomic.hpp"
+#include "base/atomic_wait.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
 #include "journal/journal.hpp"
@@ -48,7 +50,7 @@ public:
                     break;
                 }
             }
-            rounds_.wait(round, std::memory_order_acquire);
+            wait_for_change(rounds_, round, std::memory_order_acquire);
         }
         return lead([this] { return sync_and_mark(); });
     }
@@ -100,7 +102,7 @@ private:
                     return;
                 }
             }
-            rounds_.wait(round, std::memory_order_acquire);
+            wait_for_change(rounds_, round, std::memory_order_acquire);
         }
     }
 
@@ -113,7 +115,7 @@ private:
             syncing_ = false;
         }
         rounds_.fetch_add(1, std::memory_order_release);
-        rounds_.notify_all();
+        wake_waiters(rounds_);
         return result;
     }
 
@@ -130,7 +132,7 @@ private:
 
     Result<void> sync_and_cut_back() {
         const bool nothing_new = journal_.completed() == nothing_new_end_;
-        if (nothing_new && last_mark_closes_ && journal_.allocated() == nothing_new_end_) return {};
+        if (nothing_new && last_mark_closes_ && journal_.is_cut_back()) return {};
         if (!nothing_new) {
             if (auto synced = sync_file(); !synced) return synced;
         }
@@ -171,9 +173,9 @@ private:
     File& file_;
     Journal& journal_;
     const std::string& path_;
-    std::atomic<std::uint64_t> durable_{0};
-    std::atomic<std::uint32_t> rounds_{0};  ///< how many syncs have ended; what waiters wait for
-    std::mutex mutex_;                      ///< held for moments only; guards the next three
+    Atomic<std::uint64_t> durable_{0};
+    Atomic<std::uint32_t> rounds_{0};  ///< how many syncs have ended; what waiters wait for
+    Mutex mutex_;                      ///< held for moments only; guards the next three
     bool syncing_ = false;
     bool closed_ = false;
     // When the watermark is here, all that lies above durable_ is the mark that says so: there is nothing to sync.

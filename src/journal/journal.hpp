@@ -36,6 +36,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic.hpp"
+#include "base/atomic_wait.hpp"
 #include "base/callbacks.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
@@ -61,6 +63,7 @@ public:
           sealer_(sealer),
           allocates_(file.keeps_allocation()),
           zeroes_ahead_(allocates_ && !file.is_memory_backed()),
+          grows_ahead_(allocates_ || !file.maps_past_end()),
           mapped_append_(mapped_append && allocates_) {}
 
     /// The journal ends at `end`, and the file is `file_size` long. Call before anything else. What lies above `vouched_end` is
@@ -91,18 +94,31 @@ public:
         return {};
     }
 
+    /// Puts zeros where a torn tail is that can't be cut off: free space, as behind any journal's end.
+    Result<void> clear_tail(std::uint64_t file_size) {
+        const std::lock_guard lock(growth_);
+        return write_zeros(completed(), file_size);
+    }
+
     /// What is in the file now, its size included, is to reach the disk before anything is appended.
     void sync_before_appending() noexcept { sync_first_.store(true, std::memory_order_relaxed); }
 
     std::uint32_t seed() const noexcept { return seed_; }
     FrameCoding coding() const noexcept { return {seed_, sealer_}; }
     std::uint64_t mark_size() const noexcept { return mark_frame_size + (seals() ? frame_nonce_size + frame_tag_size : 0); }
+    /// How long the frame of `content` is when it has been appended.
+    std::uint64_t frame_size(const FrameContent& content) const noexcept {
+#if EMDB_ENCRYPT
+        if (sealer_ != nullptr) [[unlikely]] return SealedFrame(content).size();
+#endif
+        return content.frame_size();
+    }
     bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
     std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_acquire) & ~frozen_bit; }
     bool poisoned() const noexcept { return (completed_.load(std::memory_order_relaxed) & frozen_bit) != 0; }
-    /// Where the file's allocated space ends; on file systems that don't keep allocations the journal's end.
+    /// Where the file's space ends that was made in advance; the journal's end where none is.
     std::uint64_t allocated() const noexcept {
-        return allocates_ ? (std::max)(allocated_.load(std::memory_order_relaxed), completed()) : completed();
+        return grows_ahead_ ? (std::max)(allocated_.load(std::memory_order_relaxed), completed()) : completed();
     }
 
     /// Appends one frame; returns its offset. An error before the frame had a place: nothing happened. After that the journal is
@@ -132,7 +148,7 @@ public:
         value = sealer_->make_session_value(random, *offset);
         FrameHead head(content, seed_);
         auto filled = fill(way, *offset, head, content);
-        if (filled) (void)sealer_->add_session(random);  // there is room
+        if (filled) (void)sealer_->add_session(random, *offset);  // there is room
         return filled;
     }
 #endif
@@ -202,7 +218,7 @@ public:
     /// Refuses every further append, and fails those under way above the watermark. The first call logs why.
     void poison(std::string_view why) noexcept {
         const bool first = (completed_.fetch_or(frozen_bit, std::memory_order_seq_cst) & frozen_bit) == 0;
-        completed_.notify_all();
+        wake_waiters(completed_);
         if (!first || !log_) return;
         char line[1024];  // there may be no memory
         const int size = std::snprintf(line, sizeof line, "%.*s Reads go on, but nothing more is written until the database is reopened.",
@@ -218,10 +234,13 @@ public:
         sync_first_.store(false, std::memory_order_release);
     }
 
-    /// After the last append: cuts the file back to the journal's end.
+    /// Whether cut_back() has nothing left to cut.
+    bool is_cut_back() const noexcept { return !file_.cuts_mapped() || allocated() == completed(); }
+    /// After the last append: cuts the file back to the journal's end, where a mapped file can be cut.
     Result<void> cut_back() {
         const std::lock_guard lock(growth_);
         window_.drop();
+        if (!file_.cuts_mapped()) return {};
         const std::uint64_t end = completed();
         if (auto cut = file_.truncate(end); !cut) return cut;
         allocated_.store(end, std::memory_order_relaxed);
@@ -474,7 +493,7 @@ private:
         if (!wait_for_turn(offset) || !completed_.compare_exchange_strong(expected, offset + size, std::memory_order_seq_cst)) {
             return Error(ErrorCode::poisoned, "An earlier write or sync failed; this write may or may not be found after reopening.");
         }
-        if (waiting_.load(std::memory_order_seq_cst) != 0) completed_.notify_all();
+        if (waiting_.load(std::memory_order_seq_cst) != 0) wake_waiters(completed_);
         return {};
     }
 
@@ -488,7 +507,7 @@ private:
         waiting_.fetch_add(1, std::memory_order_seq_cst);
         std::uint64_t completed = completed_.load(std::memory_order_seq_cst);
         while (completed != offset && (completed & frozen_bit) == 0) {
-            completed_.wait(completed, std::memory_order_seq_cst);
+            wait_for_change(completed_, completed, std::memory_order_seq_cst);
             completed = completed_.load(std::memory_order_seq_cst);
         }
         waiting_.fetch_sub(1, std::memory_order_relaxed);
@@ -501,21 +520,22 @@ private:
     Sealer* const sealer_;
     const bool allocates_;
     const bool zeroes_ahead_;
+    const bool grows_ahead_;  ///< the file is longer than the journal
     const bool mapped_append_;
     LogCallback log_;
-    std::mutex growth_;
+    Mutex growth_;
     std::uint64_t rewrite_from_ = UINT64_MAX;  ///< under growth_; UINT64_MAX: nothing to rewrite
-    std::atomic<bool> sync_first_{false};
+    Atomic<bool> sync_first_{false};
     AppendWindow window_;
-    alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(64) std::atomic<std::uint64_t> completed_{0};
-    std::atomic<std::uint32_t> waiting_{0};
-    alignas(64) std::atomic<std::uint64_t> prepared_{0};
-    std::atomic<std::uint64_t> allocated_{0};
-    std::atomic<std::uint64_t> synced_end_{0};
+    alignas(64) Atomic<std::uint64_t> tail_{0};
+    alignas(64) Atomic<std::uint64_t> completed_{0};
+    Atomic<std::uint32_t> waiting_{0};
+    alignas(64) Atomic<std::uint64_t> prepared_{0};
+    Atomic<std::uint64_t> allocated_{0};
+    Atomic<std::uint64_t> synced_end_{0};
     // A watermark for readers, moved by them when they need it, so that they don't wait for the cache line that every append
     // moves.
-    alignas(64) mutable std::atomic<std::uint64_t> readable_end_{0};
+    alignas(64) mutable Atomic<std::uint64_t> readable_end_{0};
 };
 
 }  // namespace emdb::detail

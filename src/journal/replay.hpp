@@ -92,7 +92,7 @@ private:
 
     Error damage(std::uint64_t offset, const char* what) const {
         return Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) + ": " + what +
-                     " Nothing was changed. Restore the file from a backup.")
+                     " Nothing was changed. Restore the file from a backup, or save what is intact with Emdb::salvage.")
             .with_offset(offset);
     }
 
