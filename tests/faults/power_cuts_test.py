@@ -14,7 +14,7 @@ import sys
 import tempfile
 import unittest
 
-PROGRAM = pathlib.Path(os.environ.get("EMDB_PROGRAMS", "build/faults")) / "power_cuts"
+PROGRAM = (pathlib.Path(os.environ.get("EMDB_PROGRAMS", "build/faults")) / "power_cuts").resolve()
 # Stories of two processes have no seed in common, however many there are.
 SEEDS_OF_A_PROCESS = 1_000_000_000
 BROKEN = ("acknowledged, then lost", "torn", "not a prefix", "unopenable", "other broken promises")

@@ -3,11 +3,24 @@ SOAKS += faults
 
 FAULTS = $(BUILD)/faults
 
+# The time goes into the simulated disk as much as into emdb.
 $(FAULTS)/%.o: tests/faults/%.cpp $(BUILD)/tests/flags | deps emdb.hpp
 	@mkdir -p $(@D)
-	$(CXX) $(FLAGS) $(WHOLE_PROGRAM) -MMD -MP -c $< -o $@
+	$(CXX) $(FLAGS) -O2 $(WHOLE_PROGRAM) -MMD -MP -c $< -o $@
 
 $(FAULTS)/%: $(FAULTS)/%.o $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
 
 -include $(wildcard $(FAULTS)/*.d)
+
+check-faults soak-faults: export EMDB_PROGRAMS = $(FAULTS)
+check-faults soak-faults: export EMDB_COUNTS = $(FAULTS)/counts
+check-faults: $(FAULTS)/power_cuts
+	@rm -f $(FAULTS)/counts
+	@$(PYTHON) tests/run.py --title 'power cuts' --timeout 1800 tests/faults/power_cuts_test.py; \
+	status=$$?; cat $(FAULTS)/counts; exit $$status
+
+soak-faults: $(FAULTS)/power_cuts
+	@rm -f $(FAULTS)/counts
+	@EMDB_MINUTES=$(MINUTES) $(PYTHON) tests/run.py --title 'power cuts' --timeout 100000 tests/faults/power_cuts_test.py; \
+	status=$$?; cat $(FAULTS)/counts; exit $$status
