@@ -4,7 +4,7 @@ CHECKS += platforms
 
 PLATFORMS = windows aarch64 s390x i686
 PLATFORMS_BUILD = $(BUILD)/platforms
-# The warnings are for check-platforms-header; GCC 12 gives false ones of its own library for some of these.
+# Warnings are looked for by warnings_check.py; GCC 12 gives false ones about its own library in some tests.
 PLATFORMS_FLAGS = -std=$(STD) -O1 -I. -Itests -I$(PLATFORMS_BUILD)/include -w -pthread
 
 windows_CXX = x86_64-w64-mingw32-g++-posix
