@@ -17,6 +17,7 @@
 #include "emdb.hpp"
 #include "support/durability_backend.hpp"
 #include "support/free_space.hpp"
+#include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
 #if !defined(_WIN32)
@@ -34,12 +35,6 @@ using emdb::Emdb;
 using emdb::FlushPolicy;
 using emdb::Namespace;
 using emdb::Result;
-
-// "success", or the name of the error's code.
-template <class T>
-std::string outcome(const Result<T>& result) {
-    return result ? "success" : emdb::to_string(result.error().code());
-}
 
 std::string numbered(const char* prefix, std::size_t number) { return prefix + std::to_string(number); }
 

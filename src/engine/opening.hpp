@@ -340,7 +340,8 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     }
 #endif
     if (options.auto_compact && !(options.auto_compact->dead_ratio > 0 && options.auto_compact->dead_ratio <= 1)) {
-        return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1.");
+        return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1. Give 0.5 for half of "
+                     "the file.");
     }
 #if EMDB_TTL
     if (options.default_ttl && options.default_ttl->count() < 0) {

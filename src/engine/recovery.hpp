@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -158,7 +158,7 @@ private:
 
     Engine& engine_;
     CheckpointLoad* const checkpoint_;
-    std::unordered_map<std::uint32_t, KeyspaceState*> by_id_;
+    std::map<std::uint32_t, KeyspaceState*> by_id_;  ///< not hashed: a hostile file would choose ids that collide
     KeyspaceState* last_ = nullptr;
     std::array<Pending, ring_size> ring_;
     std::size_t filled_ = 0;

@@ -22,7 +22,9 @@
 #include <cstring>
 #include <new>
 
+#include "base/atomic.hpp"
 #include "base/bytes.hpp"
+#include "base/coding.hpp"
 #include "crypto/plain_text.hpp"
 
 namespace emdb::detail {
@@ -69,7 +71,7 @@ private:
     const void* source_;
     Read read_;
     Prefetch prefetch_;
-    mutable std::atomic<std::uint64_t> unreadable_{0};
+    mutable Atomic<std::uint64_t> unreadable_{0};
 };
 
 inline int compare_keys(Bytes a, Bytes b) noexcept { return a.as_string_view().compare(b.as_string_view()); }
@@ -81,11 +83,8 @@ inline std::size_t common_prefix(Bytes a, Bytes b) noexcept {
 
 /// The eight bytes of a key from `skip` on as a number that orders as they do; zeros where the key has ended.
 inline std::uint64_t key_window(Bytes key, std::size_t skip) noexcept {
+    if (key.size() >= skip + 8) [[likely]] return load_be64(key.data() + skip);
     std::uint64_t window = 0;
-    if (key.size() >= skip + 8) [[likely]] {
-        for (std::size_t i = 0; i < 8; ++i) window = (window << 8) | static_cast<std::uint8_t>(key.data()[skip + i]);
-        return window;
-    }
     for (std::size_t i = 0; i < 8; ++i) {
         window = (window << 8) | (skip + i < key.size() ? static_cast<std::uint8_t>(key.data()[skip + i]) : 0U);
     }
@@ -105,21 +104,21 @@ struct alignas(64) TreeNode {
         delete static_cast<TreeNode*>(node);
     }
 
-    std::atomic<std::uint64_t> sequence{0};
+    Atomic<std::uint64_t> sequence{0};
     std::uint32_t level = 0;  ///< 0: a leaf. Set before the node is reachable
-    std::atomic<std::uint32_t> count{0};
-    std::atomic<std::uint64_t> skip{0};
-    std::atomic<std::uint64_t> low{0};   ///< keys here are not less; 0: no bound, and then skip is 0
-    std::atomic<std::uint64_t> high{0};  ///< keys here are less; 0: no bound, and then skip is 0
-    std::atomic<TreeNode*> first{nullptr};
-    std::array<std::atomic<std::uint64_t>, 2 * leaf_max> words{};
+    Atomic<std::uint32_t> count{0};
+    Atomic<std::uint64_t> skip{0};
+    Atomic<std::uint64_t> low{0};   ///< keys here are not less; 0: no bound, and then skip is 0
+    Atomic<std::uint64_t> high{0};  ///< keys here are less; 0: no bound, and then skip is 0
+    Atomic<TreeNode*> first{nullptr};
+    std::array<Atomic<std::uint64_t>, 2 * leaf_max> words{};
 
     bool is_leaf() const noexcept { return level == 0; }
     unsigned capacity() const noexcept { return is_leaf() ? leaf_max : inner_max; }
     unsigned entries() const noexcept { return count.load(std::memory_order_acquire); }
-    std::atomic<std::uint64_t>& window_word(unsigned i) noexcept { return words[i]; }
-    std::atomic<std::uint64_t>& offset_word(unsigned i) noexcept { return words[capacity() + i]; }
-    std::atomic<std::uint64_t>& child_word(unsigned i) noexcept { return words[2 * inner_max + i]; }
+    Atomic<std::uint64_t>& window_word(unsigned i) noexcept { return words[i]; }
+    Atomic<std::uint64_t>& offset_word(unsigned i) noexcept { return words[capacity() + i]; }
+    Atomic<std::uint64_t>& child_word(unsigned i) noexcept { return words[2 * inner_max + i]; }
     std::uint64_t window(unsigned i) const noexcept { return words[i].load(std::memory_order_acquire); }
     std::uint64_t offset(unsigned i) const noexcept { return words[capacity() + i].load(std::memory_order_acquire); }
     /// The i-th of entries() + 1 children. seq_cst: see Pins.

@@ -36,6 +36,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic.hpp"
 #include "base/atomic_wait.hpp"
 #include "base/callbacks.hpp"
 #include "base/options.hpp"
@@ -106,6 +107,13 @@ public:
     std::uint32_t seed() const noexcept { return seed_; }
     FrameCoding coding() const noexcept { return {seed_, sealer_}; }
     std::uint64_t mark_size() const noexcept { return mark_frame_size + (seals() ? frame_nonce_size + frame_tag_size : 0); }
+    /// How long the frame of `content` is when it has been appended.
+    std::uint64_t frame_size(const FrameContent& content) const noexcept {
+#if EMDB_ENCRYPT
+        if (sealer_ != nullptr) [[unlikely]] return SealedFrame(content).size();
+#endif
+        return content.frame_size();
+    }
     bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
     std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_acquire) & ~frozen_bit; }
     bool poisoned() const noexcept { return (completed_.load(std::memory_order_relaxed) & frozen_bit) != 0; }
@@ -141,7 +149,7 @@ public:
         value = sealer_->make_session_value(random, *offset);
         FrameHead head(content, seed_);
         auto filled = fill(way, *offset, head, content);
-        if (filled) (void)sealer_->add_session(random);  // there is room
+        if (filled) (void)sealer_->add_session(random, *offset);  // there is room
         return filled;
     }
 #endif
@@ -165,9 +173,14 @@ public:
         return offset;
     }
 
-    /// The contents of the frame at an offset that the index gave out; those of a sealed one are in `text`. False: the bytes there
-    /// can't be a frame or, with `verify` and always if it is sealed, are not what was written.
-    bool read(std::uint64_t offset, bool verify, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
+    /// The record at an offset that the index gave out; its contents are in `text` if it is sealed. False: the bytes there can't be a
+    /// record or, with `verify` and always if it is sealed, are not what was written. Of another kind they are where a checkpoint
+    /// was made up.
+    bool read(std::uint64_t offset, bool verify, FrameView& frame, PlainText& text) const noexcept {
+        return read_any_kind(offset, verify, frame, text) && frame.kind() == FrameKind::put;
+    }
+    /// The same for a frame of any kind.
+    bool read_any_kind(std::uint64_t offset, bool verify, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
 #if EMDB_ENCRYPT
         if (sealer_ != nullptr) [[unlikely]] {
             return read_raw(offset, false, frame) && frame.is_sealed() && sealer_->open(frame, offset, text);
@@ -176,7 +189,7 @@ public:
         return read_raw(offset, verify, frame);
     }
 
-    /// The same as it lies in the file, sealed or not.
+    /// As it lies in the file, sealed or not.
     bool read_raw(std::uint64_t offset, bool verify, FrameView& frame) const noexcept {
         const std::byte* at = map_.at(offset);
         const std::uint64_t mapped_end = map_.mapped_end(offset);
@@ -511,19 +524,19 @@ private:
     const bool grows_ahead_;  ///< the file is longer than the journal
     const bool mapped_append_;
     LogCallback log_;
-    std::mutex growth_;
+    Mutex growth_;
     std::uint64_t rewrite_from_ = UINT64_MAX;  ///< under growth_; UINT64_MAX: nothing to rewrite
-    std::atomic<bool> sync_first_{false};
+    Atomic<bool> sync_first_{false};
     AppendWindow window_;
-    alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(64) std::atomic<std::uint64_t> completed_{0};
-    std::atomic<std::uint32_t> waiting_{0};
-    alignas(64) std::atomic<std::uint64_t> prepared_{0};
-    std::atomic<std::uint64_t> allocated_{0};
-    std::atomic<std::uint64_t> synced_end_{0};
+    alignas(64) Atomic<std::uint64_t> tail_{0};
+    alignas(64) Atomic<std::uint64_t> completed_{0};
+    Atomic<std::uint32_t> waiting_{0};
+    alignas(64) Atomic<std::uint64_t> prepared_{0};
+    Atomic<std::uint64_t> allocated_{0};
+    Atomic<std::uint64_t> synced_end_{0};
     // A watermark for readers, moved by them when they need it, so that they don't wait for the cache line that every append
     // moves.
-    alignas(64) mutable std::atomic<std::uint64_t> readable_end_{0};
+    alignas(64) mutable Atomic<std::uint64_t> readable_end_{0};
 };
 
 }  // namespace emdb::detail
