@@ -3,6 +3,7 @@
 //
 //   plain        every kind of frame, closed, no checkpoint        aes_gcm, chacha20   the same, sealed under story_key()
 //   checkpoint   the same with its .meta                           passphrase          with story_passphrase, 8 MiB and 1 pass
+//   sealed       aes_gcm with its .meta
 //   unclean      never closed: ends with a put and a few zeros     torn                the same without the last three bytes
 //
 // EMDB_GOLDEN=folder   where they are (tests/golden)
@@ -100,6 +101,12 @@ TEST_CASE("golden: a checkpoint is used") {
     const Golden golden("checkpoint.emdb");
     CHECK(emdb::Emdb::verify(golden.path).value().meta_usable == story_keeps_checkpoints);
     check(golden, StoryLock::none, story_contents(golden_big));
+}
+
+TEST_CASE("golden: a sealed checkpoint is used") {
+    const Golden golden("sealed.emdb");
+    CHECK(emdb::Emdb::verify(golden.path, story_verify_options(StoryLock::aes_gcm)).value().meta_usable == story_keeps_checkpoints);
+    check(golden, StoryLock::aes_gcm, story_contents(golden_big));
 }
 
 TEST_CASE("golden: an unclean close lost nothing") {

@@ -75,7 +75,8 @@ public:
         readable_end_.store(end, std::memory_order_relaxed);
         prepared_.store(end, std::memory_order_relaxed);
         synced_end_.store(end, std::memory_order_relaxed);
-        allocated_.store(file_size, std::memory_order_relaxed);
+        // Nobody knows how what lies behind the end was allocated: it is again, natively, before it is stored to.
+        allocated_.store(allocates_ ? end : file_size, std::memory_order_relaxed);
     }
 
     /// Writes again what no mark vouches for. It was readable at the opening, but perhaps only from the page cache: a sync that

@@ -83,6 +83,8 @@ public:
             (void)move(aside, to, MOVEFILE_WRITE_THROUGH);  // else settle_rename() does it
             return error;
         }
+        // Should only the removal of what was moved aside survive a power cut, nothing at all would be left.
+        if (auto synced = sync_directory_of(to); !synced) return synced;
         discard(to);
         return {};
     }

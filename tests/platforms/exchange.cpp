@@ -38,7 +38,8 @@ void write(const std::string& folder) {
     db.close().value();
 }
 
-bool reads_and_goes_on(const std::string& path, StoryLock lock, bool checkpoint) {
+bool reads_and_goes_on(const std::string& path, StoryLock lock) {
+    bool checkpoint = fs::exists(path + ".meta");
     SeenContents expected = story_contents(big);
     for (int round = 0; round < 2; ++round) {
         const auto verified = emdb::Emdb::verify(path, story_verify_options(lock)).value();
@@ -60,15 +61,15 @@ bool reads_and_goes_on(const std::string& path, StoryLock lock, bool checkpoint)
         expected[""].erase(story_key_of(2 + round));
         if (round == 1) db.compact().value();
         db.close().value();
-        checkpoint = lock == StoryLock::none;  // closing has written one
+        checkpoint = true;  // closing has written one
     }
     return true;
 }
 
 bool read(const std::string& folder) {
-    bool good = reads_and_goes_on(in(folder, "unclean.emdb"), StoryLock::none, false);
+    bool good = reads_and_goes_on(in(folder, "unclean.emdb"), StoryLock::none);
     for (const auto& [name, lock] : story_locks()) {
-        good = reads_and_goes_on(in(folder, std::string(name) + ".emdb"), lock, lock == StoryLock::none) && good;
+        good = reads_and_goes_on(in(folder, std::string(name) + ".emdb"), lock) && good;
     }
     return good;
 }
@@ -87,10 +88,12 @@ void write_golden(const std::string& folder) {
             write_bytes(in(folder, "torn.emdb"), bytes.substr(0, bytes.size() - 3));
         }
         db.close().value();
-        if (lock == StoryLock::none) {
-            fs::copy_file(path, in(folder, "checkpoint.emdb"));
-            fs::rename(path + ".meta", in(folder, "checkpoint.emdb.meta"));
+        if (lock == StoryLock::none || lock == StoryLock::aes_gcm) {
+            const std::string with = in(folder, lock == StoryLock::none ? "checkpoint.emdb" : "sealed.emdb");
+            fs::copy_file(path, with);
+            fs::copy_file(path + ".meta", with + ".meta");
         }
+        fs::remove(path + ".meta");
     }
 }
 

@@ -235,6 +235,7 @@ private:
             (void)step(aside, to);
             return moved;
         }
+        if (auto synced = sync_directory_of(to); !synced) return synced;
         (void)remove(aside);
         return {};
     }

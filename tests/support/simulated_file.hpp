@@ -74,9 +74,6 @@ public:
         });
     }
     Result<void> truncate(std::uint64_t size) override {
-        if (!cuts_mapped() && size < inode_->size() && inode_->is_mapped()) {
-            return machine_.violation(Operation::truncate, name_, "it is mapped, and can't be cut");
-        }
         return grow(Operation::truncate, 0, size, [&] { inode_->truncate(size); });
     }
     bool cuts_mapped() override { return !machine_.settings.keeps_mapped; }
@@ -179,6 +176,9 @@ private:
         if (auto refused = machine_.refusal(*process_, operation, name_)) return *std::move(refused);
         SimulatedMachine::Fate fate = machine_.enter(operation, name_, offset, length);
         if (!writable_) return machine_.violation(operation, name_, "it was opened for reading only");
+        if (!cuts_mapped() && offset + length < inode_->size() && operation == Operation::truncate && inode_->is_mapped()) {
+            return machine_.violation(operation, name_, "it is mapped, and can't be cut");
+        }
         if (fate.os_error == 0 && !machine_.has_room(*inode_, offset + length)) {
             if (fate.cut) return machine_.leave(fate, operation, name_);
             fate.os_error = os_no_space;
