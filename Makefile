@@ -8,6 +8,9 @@ PYTHON ?= python3
 STD ?= c++20
 CXXFLAGS ?= -O1
 DIR ?= .
+PREFIX ?= /usr/local
+
+INSTALLED = $(DESTDIR)$(PREFIX)
 
 FLAGS = -std=$(STD) -I. -Itests $(CPPFLAGS) $(CXXFLAGS) -Wall -Wextra -pthread
 export CXX
@@ -27,7 +30,7 @@ TEST_PROGRAMS := $(if $(BLACK_BOX_TESTS),$(BUILD)/tests/black_box) $(WHITE_BOX_T
 SCRIPT_TESTS = 'tests/header_test.py -k gcc' 'tests/header_test.py -k clang' \
     $(filter-out tests/header_test.py,$(wildcard tests/*_test.py))
 
-.PHONY: all help header deps test test-programs demo bench cli examples check-header warnings features sanitize format clean FORCE
+.PHONY: all help header install uninstall docs deps test test-programs demo bench cli examples check-header warnings features sanitize format clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -49,6 +52,8 @@ help:
 	@echo 'make sanitize      the tests under ASan and UBSan, those with threads under TSan'
 	@echo 'make check         the tests and the long proof: power cuts, faults, fuzzing, races, platforms, analysis'
 	@echo 'make soak          the same without end, for MINUTES=60'
+	@echo 'make install       emdb.hpp and emdb.pc under PREFIX ($(PREFIX)); DESTDIR is put before it. make uninstall'
+	@echo 'make docs          the reference as HTML, build/docs/html/index.html (by Doxygen)'
 	@echo 'make deps          install what the tests lack (make test does it by itself)'
 	@echo 'make format        clang-format over src, tests, bench and examples'
 	@echo 'make clean         remove build/'
@@ -58,12 +63,66 @@ help:
 
 header: emdb.hpp
 
-# Always tried, and cheap; the file is touched only if its text changes, so nothing is rebuilt in vain.
+# Always tried, and cheap; the file is touched only if its text changes, so nothing is rebuilt in vain. Who only uses it needs no Python.
 emdb.hpp: FORCE
-	@$(PYTHON) amalgamate.py
+	@if command -v $(PYTHON) >/dev/null; then $(PYTHON) amalgamate.py; \
+	else echo 'There is no $(PYTHON) here: emdb.hpp is taken as it is, changes in src/ are not.'; fi
 
 check-header:
 	$(PYTHON) amalgamate.py --check
+
+# --- installing, and the reference
+
+VERSION = $(shell sed -n 's/^\#define EMDB_VERSION_STRING "\(.*\)"/\1/p' emdb.hpp)
+
+define PC_FILE
+prefix=$(PREFIX)
+includedir=$${prefix}/include
+
+Name: emdb
+Description: An embedded key-value store in one header
+Version: $(VERSION)
+Cflags: -I$${includedir} -pthread
+Libs: -pthread
+endef
+
+# Settings for Doxygen. What is protected is no business of users. All warnings are errors: each public item has its contract.
+define DOXYGEN_SETTINGS
+PROJECT_NAME = emdb
+PROJECT_NUMBER = $(VERSION)
+PROJECT_BRIEF = "An embedded key-value store in one header"
+INPUT = emdb.hpp
+INPUT_FILTER = "sed s/^protected:/private:/"
+OUTPUT_DIRECTORY = build/docs
+PREDEFINED = EMDB_TTL=1 EMDB_NESTED=1 EMDB_ENCRYPT=1 EMDB_ASYNC=1 EMDB_IO_URING=1
+MACRO_EXPANSION = YES
+EXPAND_ONLY_PREDEF = YES
+EXCLUDE_SYMBOLS = emdb::detail emdb::detail::*
+DISTRIBUTE_GROUP_DOC = YES
+SORT_MEMBER_DOCS = NO
+WARN_AS_ERROR = FAIL_ON_WARNINGS
+QUIET = YES
+SHOW_INCLUDE_FILES = NO
+GENERATE_LATEX = NO
+HAVE_DOT = NO
+endef
+export PC_FILE DOXYGEN_SETTINGS
+
+# The header as it is: who installs need not have Python.
+install:
+	install -d '$(INSTALLED)/include' '$(INSTALLED)/share/pkgconfig'
+	install -m 644 emdb.hpp '$(INSTALLED)/include/emdb.hpp'
+	echo "$$PC_FILE" > '$(INSTALLED)/share/pkgconfig/emdb.pc'
+	chmod 644 '$(INSTALLED)/share/pkgconfig/emdb.pc'
+
+uninstall:
+	rm -f '$(INSTALLED)/include/emdb.hpp' '$(INSTALLED)/share/pkgconfig/emdb.pc'
+
+docs: emdb.hpp
+	@tests/deps.sh doxygen
+	@mkdir -p build/docs
+	echo "$$DOXYGEN_SETTINGS" | doxygen -
+	@echo 'build/docs/html/index.html'
 
 # --- tests
 
@@ -106,7 +165,7 @@ $(WHITE_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o): DEFINES += $(WHOLE_PROGRAM)
 # Without liburing its test has nothing to link, and says so.
 $(BUILD)/tests/iouring_test build/bench/iouring: LDFLAGS += $(if $(wildcard /usr/include/liburing.h),-luring)
 
-# The command line for tests/cli_test.py. It has other features than the other tests, and so its own implementation.
+# The command line for tests/cli_*_test.py. It has other features than the other tests, and so its own implementation.
 CLI := $(basename $(notdir $(wildcard examples/cli/*.cpp)))
 CLI_FEATURES = -DEMDB_ENCRYPT=1
 

@@ -110,7 +110,7 @@ class Amalgamation:
     def read_sources(self):
         for path in sorted(self.src.rglob("*")):
             name = path.relative_to(self.src).as_posix()
-            if not path.is_file() or name == GUIDE or any(part.startswith(".") for part in path.relative_to(self.src).parts):
+            if not path.is_file() or path.name == GUIDE or any(part.startswith(".") for part in path.relative_to(self.src).parts):
                 continue
             data = path.read_bytes()
             text = data.decode("ascii", "replace")

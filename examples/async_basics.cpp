@@ -35,8 +35,10 @@ Detached serve(emdb::AsyncEmdb& db, int client, std::latch& done) {
 }
 
 int main() {
-    const std::filesystem::path file = std::filesystem::temp_directory_path() / "emdb-example-async.emdb";
-    std::filesystem::remove(file);
+    const auto folder = std::filesystem::temp_directory_path() / "emdb-example-async-basics";
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+    const auto file = folder / "app.emdb";
     bool right = true;
     {
         auto db = emdb::Emdb::builder().path(file).flush_policy(emdb::FlushPolicy::group()).build_async().get().value();
@@ -77,7 +79,6 @@ int main() {
         right = records == clients + 2;
         db.close().get().value();  // or drop the last handle
     }
-    std::filesystem::remove(file);
-    std::filesystem::remove(file.string() + ".lock");
+    std::filesystem::remove_all(folder);
     return right ? 0 : 1;
 }

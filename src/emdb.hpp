@@ -95,6 +95,7 @@
 // journal: the file, its frames, appending, syncing, recovery.
 #include "journal/header.hpp"
 #include "journal/frame.hpp"
+#include "journal/frame_prefetch.hpp"
 #include "journal/sealed_frame.hpp"
 #include "journal/sealer.hpp"
 #include "journal/key_block.hpp"
@@ -105,6 +106,7 @@
 #include "journal/journal.hpp"
 #include "journal/flusher.hpp"
 #include "journal/replay.hpp"
+#include "journal/meta_seal.hpp"
 #include "journal/meta_file.hpp"
 #include "journal/survey.hpp"
 #include "journal/contents.hpp"

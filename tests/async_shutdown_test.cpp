@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <latch>
 #include <memory>
 #include <optional>
 #include <random>
@@ -24,6 +23,7 @@
 #endif
 
 #include "support/coroutines.hpp"
+#include "support/latch.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test {
@@ -79,7 +79,7 @@ TEST_SUITE("the last handle") {
         const TempFolder folder;
         for (int round = 0; round < 50; ++round) {
             const std::string path = folder.file(std::to_string(round));
-            std::latch dropped(1);
+            Latch dropped(1);
             auto db = std::make_unique<AsyncEmdb>(AsyncEmdb::open(path).get().value());
             auto first = db->insert("k", "v");
             for (int i = 0; i < 10; ++i) (void)db->insert(std::to_string(i), "v");
@@ -89,7 +89,7 @@ TEST_SUITE("the last handle") {
                     dropped.count_down();
                 });
             } else {
-                [](std::unique_ptr<AsyncEmdb>& handle, Future<Result<void>> stored, std::latch& done) -> Detached {
+                [](std::unique_ptr<AsyncEmdb>& handle, Future<Result<void>> stored, Latch& done) -> Detached {
                     (void)co_await stored;
                     (void)handle->insert("last", "v");
                     handle.reset();
@@ -103,11 +103,11 @@ TEST_SUITE("the last handle") {
 
     TEST_CASE("may be dropped while all threads of the pool wait for the one that drops it") {
         const TempFolder folder;
-        std::latch go_on(1);
+        Latch go_on(1);
         const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
         std::vector<Future<void>> stuck;
         auto other = AsyncEmdb::open_in_memory();
-        std::latch all_stuck(threads);
+        Latch all_stuck(threads);
         for (unsigned i = 0; i < threads; ++i) {
             stuck.push_back(other.len().then([&](Result<std::size_t>) {
                 all_stuck.count_down();
@@ -254,7 +254,7 @@ TEST_SUITE("a forked child") {
         auto db = AsyncEmdb::open(folder.file("a")).get().value();
         db.insert("k", "v").get().value();
         auto stream = db.iter_stream();
-        std::latch inside(1), go_on(1);
+        Latch inside(1), go_on(1);
         auto pending = db.transaction([&](Transaction& tx) -> Result<void> {
             inside.count_down();
             go_on.wait();
@@ -284,7 +284,7 @@ TEST_SUITE("a forked child") {
 #endif
 
 TEST_SUITE("all of it together") {
-    Detached wander(AsyncEmdb db, unsigned seed, std::latch& done) {
+    Detached wander(AsyncEmdb db, unsigned seed, Latch& done) {
         {
             std::mt19937 random(seed);
             AsyncEmdb handle = db;
@@ -315,7 +315,7 @@ TEST_SUITE("all of it together") {
         const TempFolder folder;
         for (int round = 0; round < 10; ++round) {
             constexpr int coroutines = 50;
-            std::latch done(coroutines);
+            Latch done(coroutines);
             {
                 auto db = EmdbBuilder().path(folder.file("a")).flush_policy(FlushPolicy::group()).stream_depth(3).build_async().get();
                 while (!db) db = EmdbBuilder().path(folder.file("a")).flush_policy(FlushPolicy::group()).build_async().get();

@@ -10,7 +10,6 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <latch>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "support/coroutines.hpp"
+#include "support/latch.hpp"
 
 namespace emdb_test {
 namespace {
@@ -53,7 +53,7 @@ std::vector<T> drain(Stream<T> stream) {
 }
 
 template <class T>
-Detached collect(Stream<T> stream, std::vector<T>& items, std::latch& done) {
+Detached collect(Stream<T> stream, std::vector<T>& items, Latch& done) {
     for (;;) {
         Result<std::optional<T>> item = co_await stream.next();
         if (!item.value()) break;
@@ -67,7 +67,7 @@ Detached collect(Stream<T> stream, std::vector<T>& items, std::latch& done) {
 template <class T>
 std::vector<T> drain_in_coroutine(Stream<T> stream) {
     std::vector<T> items;
-    std::latch done(1);
+    Latch done(1);
     collect(std::move(stream), items, done);
     done.wait();
     return items;
@@ -220,7 +220,7 @@ TEST_SUITE("a stream is bounded") {
         const auto executor = std::make_shared<ManualExecutor>();
         Stream<std::string> stream = emdb::detail::StreamAccess<std::string>::wrap(open_channel(tap, 64, executor));
         std::vector<std::string> items;
-        std::latch done(1);
+        Latch done(1);
         collect(std::move(stream), items, done);
         CHECK(executor->run_all() >= 5);
         CHECK(done.try_wait());
@@ -256,9 +256,9 @@ TEST_SUITE("a stream is bounded") {
             Tap tap;
             const auto channel = open_channel(tap, depth);
             std::atomic<int> taken = 0;
-            std::latch done(1);
+            Latch done(1);
             std::size_t most = 0;
-            [](Ref<Channel<std::string>> from, Tap& source, std::atomic<int>& count, std::size_t& ahead, std::latch& end) -> Detached {
+            [](Ref<Channel<std::string>> from, Tap& source, std::atomic<int>& count, std::size_t& ahead, Latch& end) -> Detached {
                 for (;;) {
                     source.slow_us = count % 100 < 20 ? 50 : 0;
                     const auto item = (co_await from->next()).value();
@@ -378,8 +378,8 @@ TEST_SUITE("a destroyed stream") {
     TEST_CASE("at any time, on the pool") {
         auto db = filled(8, 500);
         for (unsigned i = 0; i < 300; ++i) {
-            std::latch done(1);
-            [](Stream<Record> stream, unsigned items, std::latch& end) -> Detached {
+            Latch done(1);
+            [](Stream<Record> stream, unsigned items, Latch& end) -> Detached {
                 {
                     Stream<Record> mine = std::move(stream);
                     for (unsigned n = 0; n < items; ++n) (void)co_await mine.next();

@@ -10,7 +10,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <latch>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -22,6 +21,7 @@
 #include <vector>
 
 #include "support/coroutines.hpp"
+#include "support/latch.hpp"
 #include "support/simulated_disk.hpp"
 #include "support/temp_folder.hpp"
 
@@ -257,7 +257,7 @@ TEST_SUITE("a future") {
         CHECK_THROWS_AS((void)db.visit_many({"k"}, [](std::size_t, std::optional<std::string_view>) { throw Oops(); }).get(), Oops);
         CHECK_FALSE(db.contains_key("k").get().value());
         CHECK_THROWS_AS((void)db.len().then([&](Result<std::size_t>) { return db.len().then([](Result<std::size_t>) -> int { throw Oops(); }); }).get(), Oops);
-        auto coroutine = [](AsyncEmdb on, bool& caught, std::latch& done) -> Detached {
+        auto coroutine = [](AsyncEmdb on, bool& caught, Latch& done) -> Detached {
             try {
                 (void)co_await on.transaction([](Transaction&) -> Result<void> { throw Oops(); });
             } catch (const Oops&) {
@@ -266,7 +266,7 @@ TEST_SUITE("a future") {
             done.count_down();
         };
         bool caught = false;
-        std::latch done(1);
+        Latch done(1);
         coroutine(db, caught, done);
         done.wait();
         CHECK(caught);
@@ -317,7 +317,7 @@ TEST_SUITE("a future") {
         auto db = AsyncEmdb::open_in_memory();
         for (int i = 0; i < 200; ++i) {
             auto future = std::make_shared<Future<void>>();
-            std::latch attached(1), done(1);
+            Latch attached(1), done(1);
             *future = db.len().then([&, future](Result<std::size_t>) {
                 attached.wait();
                 *future = Future<void>();
@@ -409,7 +409,7 @@ TEST_SUITE("waiting in a task") {
     TEST_CASE("a transaction keeps no reads waiting, however many writes wait for it") {
         auto db = AsyncEmdb::open_in_memory();
         db.insert("k", "v").get().value();
-        std::latch inside(1), go_on(1);
+        Latch inside(1), go_on(1);
         auto transaction = db.transaction([&](Transaction& tx) -> Result<void> {
             inside.count_down();
             go_on.wait();
@@ -455,7 +455,7 @@ TEST_SUITE("waiting in a task") {
     }
 }
 
-Detached insert_and_flush(AsyncEmdb& db, int number, std::latch& done) {
+Detached insert_and_flush(AsyncEmdb& db, int number, Latch& done) {
     (co_await db.insert("k" + std::to_string(number), "v")).value();
     (co_await db.flush()).value();
     done.count_down();
@@ -469,7 +469,7 @@ TEST_SUITE("durability") {
         {
             auto db = open_over(disk, EmdbBuilder().flush_policy(FlushPolicy::group()).executor(executor));
             const std::size_t before = syncs(disk);
-            std::latch done(coroutines);
+            Latch done(coroutines);
             for (int i = 0; i < coroutines; ++i) insert_and_flush(db, i, done);
             executor->run_all();
             CHECK(done.try_wait());
@@ -489,7 +489,7 @@ TEST_SUITE("durability") {
         write_first(db);
         const std::size_t before = syncs(disk);
         for (int i = 0; i < 5; ++i) {
-            std::latch done(1);
+            Latch done(1);
             insert_and_flush(db, i, done);
             executor->run_all();
             CHECK(done.try_wait());
@@ -562,7 +562,7 @@ TEST_SUITE("durability") {
         constexpr int coroutines = 1000;
         {
             auto db = EmdbBuilder().path(folder.file("a.emdb")).flush_policy(FlushPolicy::group()).build_async().get().value();
-            std::latch done(coroutines);
+            Latch done(coroutines);
             for (int i = 0; i < coroutines; ++i) insert_and_flush(db, i, done);
             done.wait();
         }

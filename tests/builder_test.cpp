@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test {
@@ -22,13 +23,6 @@ namespace fs = std::filesystem;
 using emdb::AppendMode;
 using emdb::Emdb;
 using emdb::FlushPolicy;
-using emdb::Result;
-
-// "success", or the name of the error's code.
-template <class T>
-std::string outcome(const Result<T>& result) {
-    return result ? "success" : emdb::to_string(result.error().code());
-}
 
 fs::path path_of(const TempFolder& folder) { return fs::path(folder.path()); }
 

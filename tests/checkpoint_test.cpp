@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/checkpointed_database.hpp"
 #include "support/model_session.hpp"
 #include "support/temp_folder.hpp"
 
@@ -30,21 +31,6 @@ namespace detail = emdb::detail;
 using emdb::Emdb;
 using emdb::Result;
 
-const std::string meta_path = database_path + ".meta";
-const std::string meta_temporary_path = database_path + ".meta.tmp";
-
-constexpr std::uint64_t start_unix_ms = 1'700'000'000'000;  // what the clock of a simulated disk says
-#if EMDB_TTL
-emdb::Ttl expires_at(int milliseconds) { return emdb::Ttl::at(start_unix_ms + 1 + static_cast<std::uint64_t>(milliseconds)); }
-#endif
-
-DiskSettings quiet() {
-    DiskSettings settings;
-    settings.write_back_one_in = 0;
-    settings.keeps_trace = false;
-    return settings;
-}
-
 DatabaseSettings settings_with(bool range_scans) {
     DatabaseSettings settings;
     settings.range_scans = range_scans;
@@ -52,150 +38,10 @@ DatabaseSettings settings_with(bool range_scans) {
     return settings;
 }
 
-bool was_used(const std::vector<std::string>& log) {
-    for (const std::string& line : log) {
-        if (line.find("was opened from its checkpoint") != std::string::npos) return true;
-    }
-    return false;
-}
-bool tells(const std::vector<std::string>& log, const std::string& what) {
-    for (const std::string& line : log) {
-        if (line.find(what) != std::string::npos) return true;
-    }
-    return false;
-}
-
-/// All that can be seen of a database.
-struct Everything {
-    Contents contents;
-    std::string facts;
-
-    static Everything of(Emdb& db) {
-        Everything all;
-        all.contents = read_contents(db);
-        const emdb::EmdbStats stats = db.stats().value();
-        for (const std::uint64_t figure : {static_cast<std::uint64_t>(stats.live_records), stats.logical_size_bytes, stats.dead_bytes,
-                                           static_cast<std::uint64_t>(stats.namespace_count)}) {
-            all.facts += std::to_string(figure) + '\n';
-        }
-#if EMDB_TTL
-        all.expiries(db, "");
-        for (const std::string& name : db.list_namespaces().value()) all.expiries(db.open_namespace(name).value(), name);
-#endif
-        return all;
-    }
-#if EMDB_TTL
-    void expiries(const emdb::Keyspace& keyspace, const std::string& space) {
-        for (const auto& [key, value] : contents.records(space)) {
-            const auto expiry = keyspace.expires_at(key).value();
-            if (expiry) facts += space + "/" + key + " " + std::to_string(*expiry) + '\n';
-        }
-    }
-#endif
-};
-
-/// Opens the disk with its checkpoint, as it is, and without; both must be the same, now and after expiry and further writes.
-/// Returns whether the checkpoint was used.
-bool check_same(const DiskImage& image, bool range_scans) {
-    const DatabaseSettings settings = settings_with(range_scans);
-    std::vector<std::string> log;
-    SimulatedDisk with(image, quiet());
-    SimulatedDisk without(image, quiet());
-    CHECK(without.files().remove(meta_path));
-    Emdb first = expect(open_database(with, settings, &log), "opening with the checkpoint");
-    Emdb second = expect(open_database(without, settings), "opening without");
-    const bool used = was_used(log);
-    const auto compare = [&](const char* when) {
-        INFO(when);
-        const Everything a = Everything::of(first);
-        const Everything b = Everything::of(second);
-        CHECK_MESSAGE(a.contents == b.contents, a.contents.differences_from(b.contents));
-        CHECK(a.facts == b.facts);
-    };
-    compare("opened");
-#if EMDB_TTL
-    for (SimulatedDisk* disk : {&with, &without}) disk->set_now_unix_ms(start_unix_ms + 5000);
-    CHECK(first.sweep_expired().value() == second.sweep_expired().value());
-    for (const std::string& name : first.list_namespaces().value()) {
-        CHECK(first.open_namespace(name).value().sweep_expired().value() == second.open_namespace(name).value().sweep_expired().value());
-    }
-    compare("swept");
-#endif
-    for (Emdb* db : {&first, &second}) {
-        for (int i = 0; i < 300; i += 3) db->insert("key " + std::to_string(i), "written later").value();
-        for (int i = 0; i < 300; i += 5) db->remove("key " + std::to_string(i)).value();
-        emdb::Namespace space = db->open_namespace("later").value();
-        space.insert("a", "b").value();
-        db->close().value();
-    }
-    first = expect(open_database(with, settings), "opening again with");
-    second = expect(open_database(without, settings), "opening again without");
-    compare("opened again");
-    CHECK(with.violations().empty());
-    return used;
-}
-
-/// A little of everything that a journal can hold. `round` makes it differ from the last time.
-void write_a_little(Emdb& db, int round, int records = 300) {
-    const std::string suffix = " of round " + std::to_string(round);
-    for (int i = 0; i < records; ++i) {
-        const std::string key = "key " + std::to_string(i * 7 % records);
-        if ((i + round) % 5 == 0) {
-            db.remove(key).value();
-#if EMDB_TTL
-        } else if ((i + round) % 4 == 0) {
-            db.insert_with_ttl(key, "expires" + suffix, expires_at(100 * i)).value();
-#endif
-        } else {
-            db.insert(key, "value" + suffix).value();
-        }
-    }
-    emdb::Namespace stays = db.open_namespace("stays").value();
-    for (int i = 0; i < 20; ++i) stays.insert("key " + std::to_string(i), "in a namespace" + suffix).value();
-    emdb::Namespace is_cleared = db.open_namespace("is cleared").value();
-    is_cleared.insert("before", suffix).value();
-    is_cleared.clear().value();
-    is_cleared.insert("after", suffix).value();
-    db.open_namespace("comes and goes").value().insert("k", suffix).value();
-    if (round % 2 == 1) db.drop_namespace("comes and goes").value();
-    db.open_namespace("empty " + std::to_string(round)).value();
-    db.transaction([&](emdb::Transaction& transaction) -> Result<void> {
-          if (auto put = transaction.insert("key 1", "transaction" + suffix); !put) return put;
-          return transaction.in(stays).insert("key 1", "transaction" + suffix);
-      }).value();
-    db.insert_many(std::vector<std::pair<std::string, std::string>>{{"many 1", suffix}, {"many 2", suffix}, {"key 2", suffix}}).value();
-}
-
-/// As a killed process leaves it.
-DiskImage killed(SimulatedDisk& disk) {
-    disk.kill_process();
-    return disk.image_now();
-}
+bool check_same(const DiskImage& image, bool range_scans) { return check_same(image, settings_with(range_scans)); }
 
 DiskImage closed_database(bool range_scans, int rounds = 2, int records = 300) {
-    SimulatedDisk disk(quiet());
-    Emdb db = open_database(disk, settings_with(range_scans)).value();
-    for (int round = 0; round < rounds; ++round) write_a_little(db, round, records);
-    db.close().value();
-    return disk.image_now();
-}
-
-std::string contents_of(const DiskImage& image, const std::string& path) {
-    SimulatedDisk disk(image, quiet());
-    return disk.bytes_of(path);
-}
-
-void put_file(SimulatedDisk& disk, const std::string& path, std::string_view bytes) {
-    REQUIRE(disk.files().remove(path));
-    auto file = disk.files().open(path, detail::OpenMode::create_new).value();
-    REQUIRE(file->write_at(0, {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()}));
-}
-
-/// The database of one disk with the checkpoint file `meta`.
-DiskImage with_meta(const DiskImage& image, std::string_view meta) {
-    SimulatedDisk disk(image, quiet());
-    put_file(disk, meta_path, meta);
-    return disk.image_now();
+    return closed_database(settings_with(range_scans), rounds, records);
 }
 
 }  // namespace
@@ -211,7 +57,7 @@ TEST_CASE("checkpoint: a clean close leaves one, and the next open uses it") {
 }
 
 TEST_CASE("checkpoint: so does the last handle, and a close without changes writes nothing") {
-    SimulatedDisk disk(quiet());
+    SimulatedDisk disk(calm());
     { CHECK(open_database(disk, settings_with(false)).value().insert("k", "v")); }
     const std::string meta = disk.bytes_of(meta_path);
     REQUIRE(!meta.empty());
@@ -234,7 +80,7 @@ TEST_CASE("checkpoint: so does the last handle, and a close without changes writ
 }
 
 TEST_CASE("checkpoint: the journal of a small database is checked as a whole instead") {
-    SimulatedDisk disk(closed_database(false), quiet());
+    SimulatedDisk disk(closed_database(false), calm());
     std::vector<std::string> log;
     open_database(disk, {}, &log).value();
     CHECK(!was_used(log));
@@ -246,7 +92,7 @@ TEST_CASE("checkpoint: one taken while the database is open serves whoever comes
         for (int later_rounds = 0; later_rounds < 4; ++later_rounds) {
             CAPTURE(range_scans);
             CAPTURE(later_rounds);
-            SimulatedDisk disk(quiet());
+            SimulatedDisk disk(calm());
             Emdb db = open_database(disk, settings_with(range_scans)).value();
             write_a_little(db, 0);
             db.checkpoint().value();
@@ -264,7 +110,7 @@ TEST_CASE("checkpoint: what is written between its beginning and its end is neit
             CAPTURE(range_scans);
             CAPTURE(seed);
             SeededRandom random(seed);
-            SimulatedDisk disk(quiet());
+            SimulatedDisk disk(calm());
             detail::OpenOptions options;
             options.path = database_path;
             options.environment = &disk;
@@ -314,11 +160,11 @@ TEST_CASE("checkpoint: what is written between its beginning and its end is neit
 TEST_CASE("checkpoint: missing, cut off anywhere, or with any byte changed, it makes no difference") {
     const DiskImage image = closed_database(true, 1, 5);
     const std::string meta = contents_of(image, meta_path);
-    SimulatedDisk original(image, quiet());
+    SimulatedDisk original(image, calm());
     Emdb intact = open_database(original, settings_with(true)).value();
     const Contents expected = read_contents(intact);
     const auto check_refused = [&](const std::string& changed, bool unless_unordered = false) {
-        SimulatedDisk disk(with_meta(image, changed), quiet());
+        SimulatedDisk disk(with_meta(image, changed), calm());
         std::vector<std::string> log;
         Emdb db = expect(open_database(disk, settings_with(true), &log), "opening");
         // Without a good list in key order all the rest still serves.
@@ -343,14 +189,14 @@ TEST_CASE("checkpoint: missing, cut off anywhere, or with any byte changed, it m
 }
 
 TEST_CASE("checkpoint: of another database or another history it is refused; of an earlier state it serves") {
-    SimulatedDisk disk(quiet());
+    SimulatedDisk disk(calm());
     Emdb db = open_database(disk, settings_with(true)).value();
     write_a_little(db, 0);
     db.close().value();
     const DiskImage early = disk.image_now();
     const std::string early_meta = disk.bytes_of(meta_path);
     const auto go_on = [&](const DiskImage& from, int round) {
-        SimulatedDisk continued(from, quiet());
+        SimulatedDisk continued(from, calm());
         Emdb again = open_database(continued, settings_with(true)).value();
         write_a_little(again, round);
         again.close().value();
@@ -369,7 +215,7 @@ TEST_CASE("checkpoint: of another database or another history it is refused; of 
 }
 
 TEST_CASE("checkpoint: damage above the place to replay from is not hidden by it") {
-    SimulatedDisk disk(quiet());
+    SimulatedDisk disk(calm());
     Emdb db = open_database(disk, settings_with(false)).value();
     write_a_little(db, 0);
     db.checkpoint().value();
@@ -377,7 +223,7 @@ TEST_CASE("checkpoint: damage above the place to replay from is not hidden by it
     db.flush().value();
     db.insert("more", "v").value();
     db.flush().value();
-    SimulatedDisk damaged(killed(disk), quiet());
+    SimulatedDisk damaged(killed(disk), calm());
     damaged.flip_bits(database_path, damaged.bytes_of(database_path).find("a value that occurs once"));
     const std::string bytes = damaged.bytes_of(database_path);
     const auto opened = open_database(damaged, settings_with(false));
@@ -386,7 +232,7 @@ TEST_CASE("checkpoint: damage above the place to replay from is not hidden by it
 }
 
 TEST_CASE("checkpoint: damage below it is reported by the read that meets it, and by no other") {
-    SimulatedDisk disk(quiet());
+    SimulatedDisk disk(calm());
     Emdb db = open_database(disk, settings_with(false)).value();
     db.insert("before", "1").value();
     db.insert("damaged", "a value that occurs once").value();
@@ -408,7 +254,7 @@ TEST_CASE("checkpoint: damage below it is reported by the read that meets it, an
 }
 
 TEST_CASE("checkpoint: one that can't be written is an error of the call and nothing more") {
-    SimulatedDisk disk(quiet());
+    SimulatedDisk disk(calm());
     std::vector<std::string> log;
     Emdb db = open_database(disk, settings_with(true), &log).value();
     write_a_little(db, 0);
@@ -452,7 +298,7 @@ TEST_CASE("checkpoint: one that can't be written is an error of the call and not
 }
 
 TEST_CASE("checkpoint: left-overs of a killed process go, and what lies at the temporary name is not written to") {
-    SimulatedDisk disk(closed_database(false), quiet());
+    SimulatedDisk disk(closed_database(false), calm());
     put_file(disk, meta_temporary_path, "half a checkpoint");
     Emdb db = open_database(disk, settings_with(false)).value();
     CHECK(!disk.exists(meta_temporary_path));
@@ -464,13 +310,13 @@ TEST_CASE("checkpoint: left-overs of a killed process go, and what lies at the t
 TEST_CASE("checkpoint: verify tells whether the next open would use it") {
     const DiskImage image = closed_database(true);
     const auto usable = [](SimulatedDisk& disk) { return detail::verify_database(disk, database_path, {}).value().meta_usable; };
-    SimulatedDisk disk(image, quiet());
+    SimulatedDisk disk(image, calm());
     CHECK(usable(disk));
     disk.flip_bits(meta_path, detail::meta_header_size + 10);
     CHECK(!usable(disk));
     CHECK(disk.files().remove(meta_path));
     CHECK(!usable(disk));
-    SimulatedDisk damaged(image, quiet());
+    SimulatedDisk damaged(image, calm());
     damaged.flip_bits(database_path, damaged.bytes_of(database_path).size() - 100);
     CHECK(!usable(damaged));
 }
@@ -482,7 +328,7 @@ TEST_CASE("checkpoint: without a file, after a close, in a transaction") {
     CHECK(memory.transaction([&](emdb::Transaction&) { return memory.checkpoint(); }) == emdb::ErrorCode::invalid_argument);
     memory.close().value();
     CHECK(memory.checkpoint() == emdb::ErrorCode::stopped);
-    SimulatedDisk disk(quiet());
+    SimulatedDisk disk(calm());
     Emdb db = open_database(disk).value();
     db.close().value();
     CHECK(db.checkpoint() == emdb::ErrorCode::stopped);
@@ -542,7 +388,7 @@ TEST_CASE("checkpoint: made up with good checksums it leads to no crash, no hang
         std::string same = meta;
         reseal(same);
         REQUIRE(same == meta);
-        SimulatedDisk original(image, quiet());
+        SimulatedDisk original(image, calm());
         Emdb intact = open_database(original, settings_with(range_scans)).value();
         const Contents expected = read_contents(intact);
         const std::uint64_t directory_at = number_at<std::uint64_t>(meta, 64);
@@ -569,7 +415,7 @@ TEST_CASE("checkpoint: made up with good checksums it leads to no crash, no hang
                 }
             }
             reseal(changed);
-            SimulatedDisk disk(with_meta(image, changed), quiet());
+            SimulatedDisk disk(with_meta(image, changed), calm());
             std::vector<std::string> log;
             Emdb db = expect(open_database(disk, settings_with(range_scans), &log), "opening");
             used += was_used(log);

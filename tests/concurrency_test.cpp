@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/complaints.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test {
@@ -50,26 +51,6 @@ std::optional<std::uint64_t> stamp_of(const std::string& key, std::string_view v
     }
     return value == stamped(key, number) ? std::optional(number) : std::nullopt;
 }
-
-// Complaints from any thread; doctest's checks are kept to the main one.
-class Complaints {
-public:
-    void unless(bool right, std::string_view what) {
-        if (right) return;
-        const std::lock_guard lock(mutex_);
-        texts_.emplace(what);
-    }
-    std::string text() {
-        const std::lock_guard lock(mutex_);
-        std::string all;
-        for (const auto& text : texts_) all += text + "\n";
-        return all;
-    }
-
-private:
-    std::mutex mutex_;
-    std::set<std::string> texts_;
-};
 
 // Threads that all begin at once and are joined at the end of the scope. A call that fails in one of them ends it, and
 // fails the test.

@@ -10,12 +10,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/resource.h>
+#endif
 
 #include "support/crypto_paths.hpp"
 #include "support/vectors.hpp"
@@ -480,5 +486,41 @@ TEST_CASE("Secret memory begins as zeros, moves, and may be empty") {
     CHECK(empty.size() == 100);
     CHECK(detail::SecretMemory::allocate_large(static_cast<std::size_t>(-1) / 2, 1024).data() == nullptr);
 }
+
+#if defined(__linux__)
+TEST_CASE("Secret memory is kept out of core dumps, and is had without a lock where none is allowed") {
+    const auto flags_of = [](const void* memory) {
+        std::ifstream maps("/proc/self/smaps");
+        bool here = false;
+        for (std::string line; std::getline(maps, line);) {
+            unsigned long long from = 0;
+            unsigned long long to = 0;
+            const auto at = reinterpret_cast<std::uintptr_t>(memory);
+            if (std::sscanf(line.c_str(), "%llx-%llx ", &from, &to) == 2) here = from <= at && at < to;
+            if (here && line.starts_with("VmFlags:")) return line + " ";
+        }
+        return std::string();
+    };
+    const detail::SecretMemory key = detail::SecretMemory::allocate(32);
+    const detail::SecretMemory large = detail::SecretMemory::allocate_large(64, 1024);
+    const std::string flags = flags_of(key.data());
+    if (flags.empty()) {
+        MESSAGE("this system does not show the flags of maps");
+    } else {
+        CHECK(flags.find(" dd ") != std::string::npos);  // don't dump
+        CHECK((flags.find(" lo ") != std::string::npos) == key.locked());
+        CHECK(flags_of(large.data()).find(" dd ") != std::string::npos);
+        CHECK(flags_of(&flags).find(" dd ") == std::string::npos);
+    }
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_MEMLOCK, &before) == 0);
+    const rlimit none{0, before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_MEMLOCK, &none) == 0);
+    const detail::SecretMemory unlocked = detail::SecretMemory::allocate(32);
+    REQUIRE(setrlimit(RLIMIT_MEMLOCK, &before) == 0);
+    REQUIRE(unlocked.data() != nullptr);
+    unlocked.data()[31] = std::byte{1};
+}
+#endif
 
 }  // namespace crypto_test

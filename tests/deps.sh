@@ -1,12 +1,23 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, openssl, libsodium,
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, libfuzzer, openssl, libsodium, doxygen;
+# platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them;
 # and for the benchmarks lmdb, rocksdb, leveldb, sqlite, kyotocabinet, tkrzw, wiredtiger.
 set -u
 
 has_header() {
     printf '#if !__has_include(<%s>)\n#error missing\n#endif\n' "$1" |
         ${CXX:-c++} ${CPPFLAGS:-} -x c++ -fsyntax-only - 2>/dev/null
+}
+
+has_program() {
+    command -v "$1" >/dev/null
+}
+
+# Clang's runtime for fuzzing and sanitizers comes in a package of its own with some versions.
+has_libfuzzer() {
+    command -v clang++ >/dev/null && [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ] ||
+        [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer.a 2>/dev/null)" ]
 }
 
 present() {
@@ -24,7 +35,11 @@ present() {
     tkrzw) has_header tkrzw_dbm.h ;;
     wiredtiger) has_header wiredtiger.h ;;
     clang) command -v clang++ >/dev/null ;;
-    clang-format) command -v clang-format >/dev/null ;;
+    clang-format | doxygen) command -v "$1" >/dev/null ;;
+    platform-windows) has_program x86_64-w64-mingw32-g++-posix && { [ -x /usr/lib/wine/wine64 ] || has_program wine64 || has_program wine; } ;;
+    platform-i686) has_program i686-linux-gnu-g++ ;;
+    platform-*) has_program "${1#platform-}-linux-gnu-g++" && has_program "qemu-${1#platform-}" ;;
+    libfuzzer) has_libfuzzer ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
     esac
 }
@@ -36,6 +51,10 @@ package_of() {
     liburing) echo liburing-dev ;;
     openssl) echo libssl-dev ;;
     libsodium) echo libsodium-dev ;;
+    platform-windows) echo g++-mingw-w64-x86-64-posix wine64 ;;
+    platform-i686) echo g++-i686-linux-gnu ;;
+    platform-*) echo "g++-${1#platform-}-linux-gnu" qemu-user ;;
+    libfuzzer) echo "clang $(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
     lmdb) echo liblmdb-dev ;;
     rocksdb) echo librocksdb-dev ;;
     leveldb) echo libleveldb-dev ;;

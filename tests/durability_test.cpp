@@ -16,6 +16,8 @@
 
 #include "emdb.hpp"
 #include "support/durability_backend.hpp"
+#include "support/free_space.hpp"
+#include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
 #if !defined(_WIN32)
@@ -33,12 +35,6 @@ using emdb::Emdb;
 using emdb::FlushPolicy;
 using emdb::Namespace;
 using emdb::Result;
-
-// "success", or the name of the error's code.
-template <class T>
-std::string outcome(const Result<T>& result) {
-    return result ? "success" : emdb::to_string(result.error().code());
-}
 
 std::string numbered(const char* prefix, std::size_t number) { return prefix + std::to_string(number); }
 
@@ -156,7 +152,7 @@ TEST_CASE("the preallocated part of the file is given back on a clean close") {
                 if (explicitly) db.close().value();
             }
             CHECK(fs::file_size(path) >= used);
-            CHECK(fs::file_size(path) < used + 100);  // a mark or two
+            if (closing_gives_space_back) CHECK(fs::file_size(path) < used + 100);  // a mark or two
         }
     }
 }
@@ -164,7 +160,7 @@ TEST_CASE("the preallocated part of the file is given back on a clean close") {
 TEST_CASE("a new database is its header, and little more") {
     TempFolder folder;
     Emdb::open(folder.file("a.emdb")).value().close().value();
-    CHECK(fs::file_size(folder.file("a.emdb")) < 8192 + 100);
+    CHECK(fs::file_size(folder.file("a.emdb")) < (closing_gives_space_back ? 8192 + 100 : 8192 + 64 * 1024 + 100));
 }
 
 TEST_CASE("opening and closing without a write leaves every byte of the file as it was") {
@@ -419,6 +415,7 @@ TEST_CASE("file_size_bytes is the file's size when nothing is preallocated, and 
             CHECK(full <= empty + 1000 * (174 + 10));  // at most ten bytes beyond key and value
             CHECK(fs::file_size(path) == full + db.stats().value().preallocated_bytes);
         }
+        cut_free_space(path);
         const auto closed = fs::file_size(path);
         auto db = open(path, mode);
         CHECK(db.stats().value().file_size_bytes == closed);

@@ -14,10 +14,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -59,6 +61,8 @@ Result<Emdb> open_with(SimulatedDisk& disk, Lock lock, const std::string& path =
     return builder.build();
 }
 
+bool is_sealed_checkpoint(std::string_view bytes) { return emdb::detail::has_sealed_meta_magic(std::as_bytes(std::span(bytes))); }
+
 constexpr std::uint64_t never = UINT64_MAX;
 const std::string marker = "a marker that is not to be seen";
 
@@ -98,7 +102,7 @@ public:
     /// The old or the new state, whole, with nothing beside it. `must_be_new`: the change had returned.
     void check(SimulatedDisk& disk, bool must_be_new) {
         const std::string meta = database_path + ".meta";
-        if (must_be_new && change_.after) CHECK_FALSE(disk.exists(meta));
+        if (must_be_new && change_.after && disk.exists(meta)) CHECK(disk.bytes_of(meta).find(marker) == std::string::npos);
         auto with_new = open_with(disk, change_.after);
         const bool is_new = with_new.has_value();
         if (must_be_new) REQUIRE_MESSAGE(is_new, with_new.error().message());
@@ -112,8 +116,8 @@ public:
         for (const std::string& path : disk.paths()) {
             const bool is_backup = keep_backup_ && path == backup;
             // A temporary of the backup is another database's; it goes when that is opened, or made again.
-            const bool is_checkpoint = path == meta && !(is_new ? change_.after : change_.before);
-            CHECK_MESSAGE((path == database_path || is_backup || is_checkpoint || (keep_backup_ && path == backup + ".tmp")), path);
+            CHECK_MESSAGE((path == database_path || is_backup || path == meta || (keep_backup_ && path == backup + ".tmp")), path);
+            if (path == meta) CHECK(is_sealed_checkpoint(disk.bytes_of(meta)) == (is_new ? change_.after : change_.before).has_value());
             if (is_new && change_.after && !(keep_backup_ && !change_.before)) {
                 CHECK_MESSAGE(disk.bytes_of(path).find(marker) == std::string::npos, path);
             }
@@ -218,7 +222,8 @@ TEST_CASE("a header whose first copy was changed and not the second has its pass
 
 // --- nonces
 
-/// Every sealed frame that ever was on a disk, by what its nonce belongs to: a session's random bytes, and the counter.
+/// Every sealed frame that ever was on a disk, by what its nonce belongs to: a session's random bytes, and the counter. And every piece
+/// of a checkpoint, by its salt and number.
 class NonceLedger {
 public:
     /// Takes down what is in the journal of a file, up to the first frame that does not validate.
@@ -238,23 +243,51 @@ public:
             } else {
                 const auto nonce = emdb::detail::load_nonce(frame.key.data() - emdb::detail::frame_nonce_size);
                 REQUIRE(nonce.session == sessions.size() - 1);
-                note(sessions.back(), nonce.counter, std::to_string(offset) + bytes.substr(offset, frame.size));
+                if (note(sessions.back(), nonce.counter, std::to_string(offset) + bytes.substr(offset, frame.size))) ++frames_;
             }
             offset += frame.size;
         }
     }
+    /// Takes down the pieces of the checkpoint beside a file that open with the file's key: others may have been torn.
+    void scan_checkpoint(const std::string& database, const std::string& bytes) {
+        using emdb::detail::MetaSeal;
+        if (database.size() < emdb::detail::journal_start || bytes.size() < MetaSeal::piece_with(MetaSeal::header_size).at) return;
+        if (!is_sealed_checkpoint(bytes)) return;
+        std::uint32_t version = 0;
+        const auto header = emdb::detail::decode_header(std::as_bytes(std::span(database)).first(emdb::detail::header_slot_size), version);
+        if (!header) return;
+        const auto key = emdb::detail::KeyBlock::unwrap(*header, input_of(0), "it");
+        REQUIRE(key);
+        const emdb::detail::Sealer sealer(*emdb::detail::KeyBlock::cipher(header->key_block, "it"), *key, header->file_id);
+        MetaSeal::Head head;
+        std::memcpy(head.data(), bytes.data(), head.size());
+        const auto seal = MetaSeal::create(sealer, head);
+        const std::string salt = bytes.substr(MetaSeal::salt_offset, MetaSeal::salt_size);
+        for (std::uint64_t at = 0;;) {
+            const MetaSeal::Piece piece = MetaSeal::piece_with(at);
+            if (piece.at >= bytes.size()) return;
+            const std::string sealed = bytes.substr(static_cast<std::size_t>(piece.at), piece.size + MetaSeal::tag_size);
+            std::vector<std::byte> plain(sealed.size());
+            if (seal->open(piece.number, std::as_bytes(std::span(sealed)), plain.data())) {
+                pieces_ += note("checkpoint " + salt, static_cast<std::uint32_t>(piece.number), sealed) ? 1 : 0;
+            }
+            at = piece.start + piece.size;
+        }
+    }
     std::uint64_t frames() const noexcept { return frames_; }
+    std::uint64_t pieces() const noexcept { return pieces_; }
     std::size_t sessions() const noexcept { return seen_.size(); }
 
 private:
-    void note(const std::string& session, std::uint32_t counter, const std::string& what) {
+    bool note(const std::string& session, std::uint32_t counter, const std::string& what) {
         const auto [found, is_new] = seen_[session].emplace(counter, std::hash<std::string>()(what));
-        if (is_new) ++frames_;
         REQUIRE_MESSAGE(found->second == std::hash<std::string>()(what), "a nonce was used twice");
+        return is_new;
     }
 
     std::map<std::string, std::map<std::uint32_t, std::size_t>> seen_;
     std::uint64_t frames_ = 0;
+    std::uint64_t pieces_ = 0;
 };
 
 /// A database's life on several machines: its file is copied, restored, backed up, cut off, compacted.
@@ -280,7 +313,7 @@ public:
 
 private:
     void step() {
-        switch (random_.below(12)) {
+        switch (random_.below(14)) {
             case 0: return leave_and_start(disk_->image_now());  // whoever copies a file that is open has what a kill leaves
             case 1: {
                 db_.reset();  // closes
@@ -320,6 +353,8 @@ private:
                 return leave_and_start(copies_[static_cast<std::size_t>(random_.below(copies_.size()))]);
             }
             case 10: return db_->flush().value();
+            case 11:
+            case 12: return db_->checkpoint().value();
             default: break;
         }
         for (std::uint64_t count = 1 + random_.below(6); count > 0; --count) write();
@@ -365,11 +400,17 @@ private:
     }
     void open() { db_ = open_database_at(database_path); }
     Emdb open_database_at(const std::string& path) {
-        return expect(open_with(*disk_, 0, path), "opening");
+        DatabaseSettings settings;
+        settings.small_checkpoints = true;
+        settings.cipher = Cipher::aes_256_gcm;
+        return expect(open_database(*disk_, settings, nullptr, path), "opening");
     }
     void scan() {
         for (const std::string& path : disk_->paths()) {
-            if (path.ends_with(".emdb") || path.ends_with(".tmp") || path.ends_with(".compact")) ledger_.scan(disk_->bytes_of(path));
+            if (path.ends_with(".emdb") || path.ends_with(".emdb.tmp") || path.ends_with(".compact")) ledger_.scan(disk_->bytes_of(path));
+            const std::size_t suffix = path.find(".meta");
+            if (suffix == std::string::npos || !disk_->exists(path.substr(0, suffix))) continue;
+            ledger_.scan_checkpoint(disk_->bytes_of(path.substr(0, suffix)), disk_->bytes_of(path));
         }
     }
 
@@ -385,15 +426,19 @@ TEST_CASE("no nonce is used twice, whatever becomes of a file and its copies") {
     const std::uint64_t runs = number_from_environment("EMDB_NONCE_RUNS").value_or(1'000);
     const std::uint64_t first = number_from_environment("EMDB_SEED").value_or(1);
     std::uint64_t frames = 0;
+    std::uint64_t pieces = 0;
     std::uint64_t sessions = 0;
     for (std::uint64_t seed = first; seed < first + runs; ++seed) {
         INFO("repeat with EMDB_NONCE_RUNS=1 EMDB_SEED=", seed);
         NonceLedger ledger;
         Life(seed, ledger).run(20);
         frames += ledger.frames();
+        pieces += ledger.pieces();
         sessions += ledger.sessions();
     }
-    MESSAGE(runs << " lives, " << sessions << " sessions, " << frames << " sealed frames, each with a nonce of its own");
+    CHECK(pieces > 0);
+    MESSAGE(runs << " lives, " << sessions << " sessions and checkpoints, " << frames << " sealed frames and " << pieces
+                 << " pieces of checkpoints, each with a nonce of its own");
 }
 
 }  // namespace

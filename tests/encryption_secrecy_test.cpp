@@ -274,6 +274,7 @@ void use(const std::string& path, Cipher cipher, bool ranges, [[maybe_unused]] c
             for (int i = 0; i < 3 && part.begin() != part.end(); ++i) (void)*part.begin();
         }
         if (pass == 0) db.compact().value();
+        db.checkpoint().value();
     }
     db.backup_to(path + ".backup").value();
     for (std::string& listed : db.list_namespaces().value()) wipe(listed);
@@ -314,11 +315,17 @@ TEST_CASE("no plaintext is in the files of an encrypted database, nor in memory 
             CHECK(search.in_memory() == "");
 #endif
             {
-                // Opened again, killed half-way: only files are left, the lock file among them.
+                // Opened again from its checkpoint, killed half-way: only files are left, the lock file among them.
                 const Secret passphrase('p', 24);
                 emdb::EmdbBuilder builder;
+                bool was_used = false;
                 builder.path(path).encryption_passphrase(passphrase.text()).enable_range_scans(ranges);
+                builder.on_log([&](emdb::LogLevel, std::string_view line) {
+                    was_used = was_used || line.find("was opened from its checkpoint") != std::string_view::npos;
+                });
+                emdb::detail::BuilderAccess::use_checkpoints_from(builder, 0);
                 Emdb db = builder.build().value();
+                CHECK(was_used);
                 const Secret key('k', 20);
                 db.insert(key, key).value();
                 for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {

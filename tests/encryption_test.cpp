@@ -294,6 +294,29 @@ TEST_CASE("values, keys and iterators of an encrypted database outlive everythin
     CHECK(keys == std::vector<std::string>{"large", "small"});
 }
 
+TEST_CASE("an encrypted database counts its dead bytes as its next opening does") {
+    for (const Cipher cipher : ciphers) {
+        TempFolder folder;
+        const auto open = [&] { return builder_of(folder.file("a")).cipher(cipher).build().value(); };
+        Emdb db = open();
+        for (int i = 0; i < 400; ++i) {
+            const std::string key = std::to_string(i % 150);
+            if (i % 7 == 0) db.insert_with_ttl(key, std::string(static_cast<std::size_t>(i), 'v'), emdb::Ttl::at(UINT64_MAX - 5)).value();
+            else if (i % 11 == 0) db.remove(key).value();
+            else db.insert(key, std::string(static_cast<std::size_t>(i), 'v')).value();
+        }
+        db.flush().value();
+        const auto bytes_in_use = [&] {
+            const emdb::EmdbStats stats = db.stats().value();
+            return stats.file_size_bytes - stats.dead_bytes;
+        };
+        const std::uint64_t counted = bytes_in_use();
+        db.close().value();
+        db = open();
+        CHECK(bytes_in_use() == counted);
+    }
+}
+
 TEST_CASE("expiry times are sealed, and mean the same") {
     TempFolder folder;
     std::uint64_t now = 1'000'000;
@@ -452,14 +475,15 @@ TEST_CASE("a database with as many sessions as there can be is still read, and c
     bytes.resize(emdb::detail::journal_start);
     emdb::detail::SessionRandom random{};
     while (sealer.make_room_for_session()) {
-        const auto value = sealer.make_session_value(random, bytes.size());
+        const std::uint64_t offset = bytes.size();
+        const auto value = sealer.make_session_value(random, offset);
         emdb::detail::FrameContent content;
         content.kind = emdb::detail::FrameKind::session;
         content.value = emdb::Bytes(value.data(), value.size());
         emdb::detail::FrameHead head(content, header.frame_seed());
-        head.finish(bytes.size());
+        head.finish(offset);
         bytes.append(reinterpret_cast<const char*>(head.data()), head.size()).append(content.value.as_string_view());
-        if (!sealer.add_session(random)) FAIL("there is room");
+        if (!sealer.add_session(random, offset)) FAIL("there is room");
     }
     write_bytes(path, bytes);
     {

@@ -215,4 +215,14 @@ TEST_CASE("a power cut during a sweep leaves each expired record or none of it, 
     CHECK(partly > 0);
 }
 
+TEST_CASE("a sweep comes to its end when the clock has come to its own") {
+    auto db = Emdb::builder().clock([] { return UINT64_MAX; }).build().value();
+    db.insert_with_ttl("expiring", "v", Ttl::at(1)).value();
+    db.insert_with_ttl("at the very end", "v", Ttl::at(UINT64_MAX)).value();
+    db.insert("plain", "v").value();
+    CHECK(db.sweep_expired().value() == 2);
+    CHECK(db.sweep_expired().value() == 0);
+    CHECK(db.len().value() == 1);
+}
+
 }  // namespace emdb_test

@@ -1,4 +1,4 @@
-// Who may open a database that many want at once. The lock file and its holders are in bad_input_test.cpp.
+// Who may open a database that many want at once. The lock file and its holders are in lock_file_test.cpp.
 
 #include <doctest/doctest.h>
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/free_space.hpp"
 #include "support/temp_folder.hpp"
 
 #if !defined(_WIN32)
@@ -68,6 +69,7 @@ TEST_CASE("the log says that a torn tail was cut, and how much") {
         auto db = Emdb::open(path).value();
         for (int i = 0; i < 100; ++i) db.insert(std::to_string(i), "v").value();
     }
+    cut_free_space(path);
     const auto sound_size = fs::file_size(path);
     std::ofstream(path, std::ios::binary | std::ios::app) << std::string(12'347, '\xA5');
     Log log;
@@ -78,7 +80,7 @@ TEST_CASE("the log says that a torn tail was cut, and how much") {
         CHECK(log.from(LogLevel::info).find(path) != std::string::npos);
         db.insert("after", "v").value();
     }
-    CHECK(fs::file_size(path) < sound_size + 1000);
+    if (closing_gives_space_back) CHECK(fs::file_size(path) < sound_size + 1000);
     Log second;
     auto db = Emdb::builder().path(path).on_log(second.callback()).build().value();
     CHECK(db.len().value() == 101);
@@ -89,6 +91,7 @@ TEST_CASE("the log says that a torn tail behind free space was cut, wherever the
     TempFolder folder;
     const std::string path = folder.file("a.emdb");
     Emdb::open(path).value().insert("k", "v").value();
+    cut_free_space(path);
     std::ofstream(path, std::ios::binary | std::ios::app) << std::string(100, '\xA5') << std::string(1000, '\0');
     Log log;
     auto db = Emdb::builder().path(path).on_log(log.callback()).build().value();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
 #if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33) && !defined(__SANITIZE_ADDRESS__) && \
@@ -37,13 +38,6 @@ namespace {
 using emdb::Bytes;
 using emdb::Emdb;
 using emdb::Namespace;
-using emdb::Result;
-
-// "success", or the name of the error's code.
-template <class T>
-std::string outcome(const Result<T>& result) {
-    return result ? "success" : emdb::to_string(result.error().code());
-}
 
 std::string numbered(const char* prefix, std::size_t number) { return prefix + std::to_string(number); }
 

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -421,6 +422,33 @@ TEST_CASE("os: index memory is zeroed and aligned") {
     CHECK(detail::allocate_pages(~std::size_t{0}) == nullptr);
     CHECK(detail::allocate_pages(~std::size_t{0} - 8 * huge) == nullptr);
     detail::release_pages(nullptr, 1);
+}
+
+TEST_CASE("waiting: threads that hand a turn around by an atomic never sleep through it") {
+    constexpr std::uint64_t threads = 4;
+    constexpr std::uint64_t turns = 40'000;
+    // As std::atomic's own does it here, and in the room that is used where that can't be relied on.
+    for (const bool in_room : {false, true}) {
+        std::atomic<std::uint64_t> turn{0};
+        std::vector<std::thread> crew;
+        for (std::uint64_t mine = 0; mine < threads; ++mine) {
+            crew.emplace_back([&turn, mine, in_room] {
+                detail::WaitingRoom& room = detail::WaitingRoom::of(&turn);
+                for (std::uint64_t now = turn.load(); now < turns; now = turn.load()) {
+                    if (now % threads == mine) {
+                        turn.store(now + 1);
+                        in_room ? room.wake_all() : detail::wake_waiters(turn);
+                    } else if (in_room) {
+                        room.wait_while([&] { return turn.load() == now; });
+                    } else {
+                        detail::wait_for_change(turn, now, std::memory_order_seq_cst);
+                    }
+                }
+            });
+        }
+        for (std::thread& thread : crew) thread.join();
+        CHECK(turn.load() == turns);
+    }
 }
 
 }  // namespace os_test

@@ -2,22 +2,27 @@
 """The code in the Markdown files compiles and runs as shown, and their links lead somewhere.
 
 A ```cpp block with a main() is built into a program and run in an empty folder; any other is compiled inside a function that has
-`emdb::Emdb& db` in scope. The compiler is $CXX, or g++.
+`emdb::Emdb& db` in scope, and called with a database there. ```sh blocks must be right for a shell, ```json lines for JSON; ```cmake
+blocks are built by install_test.py. The compiler is $CXX, or g++.
 """
 
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "examples/README.md", "examples/cli/README.md", "src/README.md"]
+DOCUMENTS = ["README.md", "examples/README.md", "examples/cli/README.md", "bench/README.md", "src/README.md", "src/journal/README.md",
+             "tests/README.md"]
 COMPILE = [*os.environ.get("CXX", "g++").split(), "-std=c++20", "-Wall", "-Wextra", "-Werror=unused-result", f"-I{ROOT}"]
 SECONDS_MAX = 200
 
-BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+KNOWN = {"cpp", "sh", "json", "cmake", ""}  # "": figures and outlines
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -30,12 +35,29 @@ FRAGMENT_HEAD = """\
 #include <utility>
 #include <vector>
 """
+FRAGMENT_IMPLEMENTATION = "#define EMDB_IMPLEMENTATION\n"
+FRAGMENT_MAIN = """
+#include <filesystem>
+static void run(int line, void (*fragment)(emdb::Emdb&)) {
+    std::printf("line %d\\n", line);
+    std::fflush(stdout);
+    const auto folder = std::filesystem::current_path();
+    std::filesystem::create_directories(std::to_string(line));
+    std::filesystem::current_path(std::to_string(line));
+    emdb::Emdb::open("app.emdb").value().insert("name", "emdb").value();
+    auto db = emdb::Emdb::builder().path("db").enable_range_scans(true).build().value();
+    fragment(db);
+    std::filesystem::current_path(folder);
+}
+int main() {
+CALLS}
+"""
 
 
-def blocks(document):
-    """(line of the first code line, code) of each ```cpp block."""
+def blocks(document, kind="cpp"):
+    """(line of the first code line, code) of each block of that kind."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    return [(text.count("\n", 0, match.start(1)) + 1, match.group(1)) for match in BLOCK.finditer(text)]
+    return [(text.count("\n", 0, match.start(2)) + 1, match.group(2)) for match in BLOCK.finditer(text) if match.group(1) == kind]
 
 
 def is_program(code):
@@ -56,17 +78,19 @@ class Blocks(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def compile_fragments(self, document):
-        """All in one go. #line makes the compiler name the place in the document."""
+    def run_fragments(self, document):
+        """All in one program, each with a database and a folder of its own. #line makes the compiler name the place in the document."""
         source = FRAGMENT_HEAD
         fragments = [(line, code) for line, code in blocks(document) if not is_program(code)]
         self.assertTrue(fragments, "no block found; has the way of marking them changed?")
         for line, code in fragments:
             source += f'void line_{line}(emdb::Emdb& db);\nvoid line_{line}([[maybe_unused]] emdb::Emdb& db) {{\n'
             source += f'#line {line} "{document}"\n{code}}}\n'
+        calls = "".join(f"    run({line}, line_{line});\n" for line, _ in fragments)
         file = self.folder / "fragments.cpp"
-        file.write_text(source, encoding="utf-8")
-        run([*COMPILE, "-DEMDB_ENCRYPT=1", "-fsyntax-only", file])
+        file.write_text(FRAGMENT_IMPLEMENTATION + source + FRAGMENT_MAIN.replace("CALLS", calls), encoding="utf-8")
+        run([*COMPILE, "-O0", "-DEMDB_ENCRYPT=1", file, "-pthread", "-o", self.folder / "fragments"])
+        run([self.folder / "fragments"], cwd=self.folder)
 
     def implementation(self):
         """An object file with the implementation: the one of the tests if it is up to date, else our own."""
@@ -87,11 +111,37 @@ class Blocks(unittest.TestCase):
         run([*COMPILE, file, *objects, "-pthread", "-o", program])
         return run([program], cwd=work)
 
-    def test_fragments_of_the_readme_compile(self):
-        self.compile_fragments("README.md")
+    def test_fragments_of_the_readme_run(self):
+        self.run_fragments("README.md")
 
-    def test_fragments_of_the_guide_compile(self):
-        self.compile_fragments("examples/README.md")
+    def test_fragments_of_the_guide_run(self):
+        self.run_fragments("examples/README.md")
+
+    def test_every_block_is_of_a_kind_that_is_tested(self):
+        for document in DOCUMENTS:
+            kinds = {match.group(1) for match in BLOCK.finditer((ROOT / document).read_text(encoding="utf-8"))}
+            self.assertLessEqual(kinds, KNOWN, document)
+            if document not in ("README.md", "examples/README.md"):
+                self.assertTrue(all(is_program(code) for _, code in blocks(document)), f"fragments in {document} are not run")
+
+    @unittest.skipUnless(shutil.which("sh"), "there is no shell here")
+    def test_commands_are_right_for_a_shell_and_json_is_json(self):
+        for document in DOCUMENTS:
+            for line, code in blocks(document, "sh"):
+                with self.subTest(document=document, line=line):
+                    run(["sh", "-n", "-c", code])
+            for line, code in blocks(document, "json"):
+                with self.subTest(document=document, line=line):
+                    for text in code.splitlines():
+                        json.loads(text)
+
+    def test_the_command_of_the_quick_start_builds_it(self):
+        command = blocks("README.md", "sh")[0][1].strip()
+        self.assertTrue(command.startswith("c++ "), command)
+        (self.folder / "app.cpp").write_text(next(code for _, code in blocks("README.md") if is_program(code)), encoding="utf-8")
+        (self.folder / "emdb.hpp").symlink_to(ROOT / "emdb.hpp")
+        run([*COMPILE[:1], *command.replace("-O2", "-O0").split()[1:]], cwd=self.folder)
+        self.assertEqual(run([self.folder / "app"], cwd=self.folder), "emdb\n")
 
     def test_programs_run(self):
         programs = [(document, line, code) for document in DOCUMENTS for line, code in blocks(document) if is_program(code)]
@@ -116,12 +166,6 @@ class Links(unittest.TestCase):
                     continue
                 with self.subTest(document=document, target=target):
                     self.assertTrue(((ROOT / document).parent / target.split("#")[0]).exists())
-
-    def test_every_example_is_in_the_guide(self):
-        guide = (ROOT / "examples/README.md").read_text(encoding="utf-8")
-        for example in sorted((ROOT / "examples").glob("*.cpp")):
-            with self.subTest(example=example.name):
-                self.assertIn(f"({example.name})", guide)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@
 
 #include "emdb.hpp"
 #include "support/database_contents.hpp"
+#include "support/free_space.hpp"
 #include "support/temp_folder.hpp"
 
 #if !defined(_WIN32)
@@ -40,11 +41,14 @@ std::string value_of(int i) { return "value " + std::to_string(i) + std::string(
 
 // Records "key 0" to "key 99", every tenth of them removed, and a namespace with three more.
 void make_database(const std::string& path) {
-    auto db = Emdb::open(path).value();
-    for (int i = 0; i < 100; ++i) db.insert("key " + std::to_string(i), value_of(i)).value();
-    for (int i = 0; i < 100; i += 10) db.remove("key " + std::to_string(i)).value();
-    auto names = db.open_namespace("names").value();
-    for (int i = 0; i < 3; ++i) names.insert("name " + std::to_string(i), value_of(i)).value();
+    {
+        auto db = Emdb::open(path).value();
+        for (int i = 0; i < 100; ++i) db.insert("key " + std::to_string(i), value_of(i)).value();
+        for (int i = 0; i < 100; i += 10) db.remove("key " + std::to_string(i)).value();
+        auto names = db.open_namespace("names").value();
+        for (int i = 0; i < 3; ++i) names.insert("name " + std::to_string(i), value_of(i)).value();
+    }
+    cut_free_space(path);
 }
 
 std::size_t place_of(std::string_view bytes, std::string_view text) {
@@ -217,6 +221,7 @@ TEST_CASE("salvage: with no header and no two intact neighbours there is nothing
     TempFolder folder;
     const std::string from = folder.file("a.emdb");
     { Emdb::open(from).value().insert("only", "record").value(); }
+    cut_free_space(from);
     fs::remove(from + ".meta");
     std::string bytes = read_bytes(from);
     bytes.replace(100, 100, std::string(100, 'x'));
@@ -302,6 +307,7 @@ TEST_CASE("salvage: what has the target's name is not touched") {
     const auto before = state_of(folder);
     for (const char* to : {"a.emdb", "folder", "file", "empty", "hard link", "link", "dangling"}) {
         CAPTURE(to);
+        if (!fs::exists(fs::symlink_status(folder.file(to)))) continue;  // no links here
         const auto refused = Emdb::salvage(from, folder.file(to));
         REQUIRE_FALSE(refused.has_value());
         CHECK(refused.error() == ErrorCode::invalid_argument);

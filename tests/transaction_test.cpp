@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/outcome.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test {
@@ -26,12 +27,6 @@ using emdb::Emdb;
 using emdb::Error;
 using emdb::Result;
 using emdb::Transaction;
-
-// "success", or the name of the error's code.
-template <class T>
-std::string outcome(const Result<T>& result) {
-    return result ? "success" : emdb::to_string(result.error().code());
-}
 
 std::string numbered(const char* prefix, std::size_t number) { return prefix + std::to_string(number); }
 

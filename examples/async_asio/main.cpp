@@ -100,8 +100,10 @@ awaitable<int> be_a_client(tcp::endpoint server, int number) {
 
 int main() {
     constexpr int clients = 10;
-    const std::filesystem::path file = std::filesystem::temp_directory_path() / "emdb-example-asio.emdb";
-    std::filesystem::remove(file);
+    const auto folder = std::filesystem::temp_directory_path() / "emdb-example-async-asio";
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+    const auto file = folder / "app.emdb";
     int wrong = 0;
     {
         asio::io_context loop;
@@ -125,8 +127,7 @@ int main() {
         wrong = failures;
         std::printf("%d clients, %zu records, %d wrong answers\n", clients, db.sync_handle().len().value(), wrong);
     }
-    std::filesystem::remove(file);
-    std::filesystem::remove(file.string() + ".lock");
+    std::filesystem::remove_all(folder);
     return wrong == 0 ? 0 : 1;
 }
 

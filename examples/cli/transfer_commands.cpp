@@ -166,27 +166,25 @@ public:
 
     /// `name`: of the namespace, if it is one.
     void keyspace(const emdb::Keyspace& keyspace, const std::optional<std::string>& name) {
-        if (!json_) {
-            dump_.begin_section(name.value_or(""));
-        } else if (name && keyspace.is_empty().value()) {
+        if (!json_) dump_.begin_section(name.value_or(""));
+        const std::uint64_t count = unordered_ ? records(keyspace, name, keyspace.iter().value())
+                                               : records(keyspace, name, keyspace.range_iter(emdb::Range::all()).value());
+        if (!json_) dump_.end_section();
+        if (json_ && name && count == 0) {  // it may have records that have expired
             JsonRecord empty;
             empty.name_space = name;
             write(json_line(empty) + '\n');
         }
-        if (unordered_) {
-            records(keyspace, name, keyspace.iter().value());
-        } else {
-            records(keyspace, name, keyspace.range_iter(emdb::Range::all()).value());
-        }
-        if (!json_) dump_.end_section();
     }
 
     /// What a dump can't say.
     std::uint64_t expiries_lost() const { return expiries_lost_; }
 
 private:
+    /// How many there are.
     template <class Records>
-    void records(const emdb::Keyspace& keyspace, const std::optional<std::string>& name, Records records) {
+    std::uint64_t records(const emdb::Keyspace& keyspace, const std::optional<std::string>& name, Records records) {
+        std::uint64_t count = 0;
         for (const auto& [key, value] : records) {
             std::optional<std::uint64_t> expires_at;
 #if EMDB_TTL
@@ -198,10 +196,12 @@ private:
                 dump_.record(key, value);
                 expiries_lost_ += expires_at ? 1 : 0;
             }
+            ++count;
             bytes_ += key.size() + value.size();
             progress_.update(bytes_, stats_.logical_size_bytes);
         }
         records.status().value();
+        return count;
     }
 
     const bool json_;

@@ -41,17 +41,23 @@ struct OpenOptions;
 class EmdbBuilder {
 public:
     EmdbBuilder();
+    /// @{
+    /// Copies the settings.
     EmdbBuilder(const EmdbBuilder& other);
     EmdbBuilder& operator=(const EmdbBuilder& other);
+    /// @}
     ~EmdbBuilder();
 
+    /// The file itself; its directory must exist.
     EmdbBuilder& path(Path path);
     /// The folder of the application; must not be empty, "." or "..", nor contain a separator (else `invalid_config`).
-    EmdbBuilder& app_name(std::string name);
+    EmdbBuilder& app_name(std::string_view name);
     /// The file's name in that folder, under the same rules.
-    EmdbBuilder& database_name(std::string name);
+    EmdbBuilder& database_name(std::string_view name);
+    /// Instead of the platform's data directory. Created if missing, like what is below it.
     EmdbBuilder& data_root(Path directory);
 #if EMDB_TTL
+    /// @{
     /// How long records live that are written without a Ttl of their own, in all namespaces: by `insert`, `insert_many`,
     /// `update`, `compare_exchange` and the `insert` of transactions. Each counts from its own write; what was written before
     /// keeps what it has. Zero: they expire at once. Without this call they never expire. Negative: `invalid_config`.
@@ -61,16 +67,20 @@ public:
     EmdbBuilder& default_ttl(std::chrono::duration<Rep, Period> duration) {
         return default_ttl(detail::saturating_milliseconds(duration));
     }
+    /// @}
 #endif
 #if EMDB_ENCRYPT
+    /// @{
     /// Encrypts a new database, and opens an encrypted one, with a key of 32 random bytes, or with a passphrase (see EncryptionInput). Both
     /// given, or an empty passphrase: `invalid_config`. A file that is not encrypted: `not_encrypted`; the wrong one:
     /// `encryption_key_mismatch`; none for an encrypted file: `key_required`.
     EmdbBuilder& encryption_key(std::span<const std::byte, 32> key);
     EmdbBuilder& encryption_passphrase(std::string_view passphrase);
+    /// @}
     /// For new databases; AES-256-GCM unless called. An existing file's own must be the same (`invalid_config`).
     EmdbBuilder& cipher(Cipher cipher);
 #endif
+    /// When writes reach the disk; `FlushPolicy::on_each_flush()` unless called. `every_n(0)`: `invalid_config`.
     EmdbBuilder& flush_policy(FlushPolicy policy);
     /// Keeps an index in key order besides, for `range` and its kin: about 25 bytes of memory a key, and writes that add or
     /// remove keys take about twice as long. Nothing of it is in the file, so it may be on or off at each opening. Off by default.
@@ -95,13 +105,16 @@ public:
         return set_clock(detail::Clock(std::forward<F>(f)));
     }
 #if EMDB_IO_URING
+    /// @{
     /// Has syncs of the disk go through io_uring, which they don't without this call, since fdatasync() is quicker on most machines
     /// (measure). `idle` other than 0: submitted to a kernel thread, which takes a processor until nothing has been submitted for so
     /// long. Where there is no io_uring (an old kernel, a sandbox) one warning goes to `on_log`, and syncs are made as ever.
     EmdbBuilder& iouring_sqpoll(std::uint32_t idle_ms);
     EmdbBuilder& iouring_sqpoll(std::chrono::milliseconds idle);
+    /// @}
 #endif
 #if EMDB_ASYNC
+    /// @{
     /// Where the asynchronous calls run, instead of emdb's own pool of threads (one for each processor, at most 8, shared by all
     /// databases): an Executor, or anything with `post(std::function<void()>)`, by value, behind a pointer, or for a class derived
     /// from Executor as a reference to what outlives the database. Null: the pool.
@@ -111,6 +124,7 @@ public:
     EmdbBuilder& executor(E executor) {
         return this->executor(std::shared_ptr<Executor>(std::make_shared<detail::ExecutorOf<E>>(std::move(executor))));
     }
+    /// @}
     /// How many items a Stream may hold that its consumer has not taken. 64 by default; 0 is `invalid_config`.
     EmdbBuilder& stream_depth(std::size_t items);
     /// As `build()`, made by the pool or executor.

@@ -28,6 +28,7 @@ public:
     static Result<Emdb> open(Path path);
     /// A database in memory, gone with its last handle.
     static Emdb open_in_memory();
+    /// For everything that `open` has no argument for.
     static EmdbBuilder builder();
 
     /// The same as copying.
@@ -41,8 +42,8 @@ public:
     /// be found, whole, after reopening. Other writers wait meanwhile; readers don't. A plain write, `flush` or a transaction by
     /// f's own thread is `invalid_argument`.
     template <class F>
-    auto transaction(F&& f) -> std::invoke_result_t<F&, Transaction&> {
-        using Outcome = std::invoke_result_t<F&, Transaction&>;
+    auto transaction(F&& f) -> std::remove_cvref_t<std::invoke_result_t<F&, Transaction&>> {
+        using Outcome = std::remove_cvref_t<std::invoke_result_t<F&, Transaction&>>;
         static_assert(detail::is_result<Outcome>::value, "the closure of a transaction returns emdb::Result<T>");
         auto scope = detail::TransactionScope::begin(engine_);
         if (!scope) return Outcome(std::move(scope).error());
@@ -123,7 +124,9 @@ public:
     // left, as far as the disk itself keeps none. Errors: `encryption_key_mismatch`, `not_encrypted`, `invalid_argument` (encrypted
     // already; an empty passphrase), those of opening and of `compact`, which costs the same.
 
+    /// Encrypts a plain database under a new data key.
     static Result<void> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm, bool keep_backup = false);
+    /// Makes a plain database of an encrypted one.
     static Result<void> disable_encryption(Path path, EncryptionInput current, bool keep_backup = false);
     /// Encrypts everything anew with a new data key. What a leaked key or passphrase calls for.
     static Result<void> rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);

@@ -62,8 +62,8 @@ EmdbBuilder& EmdbBuilder::operator=(const EmdbBuilder& other) {
 EmdbBuilder::~EmdbBuilder() = default;
 
 EmdbBuilder& EmdbBuilder::path(Path path) { return options_->path = path.utf8(), *this; }
-EmdbBuilder& EmdbBuilder::app_name(std::string name) { return options_->app_name = std::move(name), *this; }
-EmdbBuilder& EmdbBuilder::database_name(std::string name) { return options_->database_name = std::move(name), *this; }
+EmdbBuilder& EmdbBuilder::app_name(std::string_view name) { return options_->app_name = name, *this; }
+EmdbBuilder& EmdbBuilder::database_name(std::string_view name) { return options_->database_name = name, *this; }
 EmdbBuilder& EmdbBuilder::data_root(Path directory) { return options_->data_root = directory.utf8(), *this; }
 #if EMDB_TTL
 EmdbBuilder& EmdbBuilder::default_ttl(std::chrono::milliseconds duration) { return options_->default_ttl = duration, *this; }

@@ -27,20 +27,28 @@ class Focus {
 public:
 #if EMDB_ENCRYPT
     // Wipes its prefix.
+    /// @{
+    /// Wipes its prefix at its end.
     Focus(const Focus&) = default;
     Focus(Focus&&) noexcept = default;
     Focus& operator=(const Focus&) = default;
     Focus& operator=(Focus&&) noexcept = default;
+    /// @}
     ~Focus();
 #endif
 
+    /// As `Keyspace::insert` of the whole key.
     Result<void> set(Bytes key, Bytes value);
 #if EMDB_TTL
+    /// As `Keyspace::insert_with_ttl`.
     Result<void> set_with_ttl(Bytes key, Bytes value, Ttl ttl);
 #endif
+    /// @{
+    /// As the calls of `Keyspace` with the same names, on the whole key.
     Result<std::optional<std::string>> get(Bytes key) const;
     Result<std::optional<std::string>> remove(Bytes key);
     Result<bool> contains_key(Bytes key) const;
+    /// @}
 
     /// The group's records under their whole keys, as `Keyspace::group` has them, but in no particular order and weakly
     /// consistent with concurrent writes (see EmdbIter).
@@ -50,6 +58,7 @@ public:
 
     /// The focus `prefix() + "." + sub`.
     Focus focus(std::string_view sub) const;
+    /// As it was given, with those of the focuses above before it; valid while the handle lives.
     const std::string& prefix() const noexcept { return prefix_; }
 
 private:

@@ -79,6 +79,7 @@ protected:
 /// while it is being iterated; not thread-safe.
 class EmdbIter : public detail::SourceRange<RecordView> {
 public:
+    /// Made by the engine only.
     explicit EmdbIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
     /// The records not seen yet, owned.
@@ -88,6 +89,7 @@ public:
 /// Live records in ascending byte order of their keys; otherwise as EmdbIter, weakly consistent with concurrent writes included.
 class EmdbRangeIter : public detail::SourceRange<RecordView> {
 public:
+    /// Made by the engine only.
     explicit EmdbRangeIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
     /// The records not seen yet, owned.
@@ -97,6 +99,7 @@ public:
 /// As EmdbIter, keys only.
 class EmdbKeyIter : public detail::SourceRange<std::string_view> {
 public:
+    /// Made by the engine only.
     explicit EmdbKeyIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
     /// The keys not seen yet, owned.

@@ -94,16 +94,19 @@ auto with_key_span(Range&& range, F&& f) {
 /// cuts. Reads never wait for I/O or for another caller's code.
 class Keyspace {
 public:
-    /// Stores a value, replacing what the key had.
+    /// Stores a value, replacing what the key had. Cost: a copy into the file's map and an update of the index; no I/O is waited for
+    /// unless the flush policy says so.
     Result<void> insert(Bytes key, Bytes value);
     /// The value, copied; nullopt: no such key. About two cache misses and a copy.
     Result<std::optional<std::string>> get(Bytes key) const;
+    /// As `get`, with a copy of `fallback` where there is no such key.
     Result<std::string> get_or(Bytes key, Bytes fallback) const;
     /// Copies the value into `out`, reusing its capacity. False: no such key, and `out` is left as it was.
     Result<bool> get_into(Bytes key, std::string& out) const;
     /// The value in place, without a copy; it stays valid for as long as the ValueRef lives.
     Result<std::optional<ValueRef>> get_zerocopy(Bytes key) const;
 
+    /// @{
     /// Many values at once, in the order of the keys: memory is fetched ahead, so that a key costs a fraction of a `get`. Sees
     /// all of a transaction or none of it.
     Result<std::vector<std::optional<std::string>>> get_many(std::span<const Bytes> keys) const;
@@ -114,12 +117,15 @@ public:
     Result<std::vector<std::optional<std::string>>> get_many(Keys&& keys) const {
         return detail::with_key_span(std::forward<Keys>(keys), [this](std::span<const Bytes> views) { return get_many(views); });
     }
+    /// @}
 
+    /// @{
     /// As get_many without copies: calls f(std::size_t i, std::optional<std::string_view> value) once for each key, in order;
     /// a view is valid during its call. Returns how many keys were found. f runs without a lock and may call any operation.
     template <class F>
     Result<std::size_t> visit_many(std::span<const Bytes> keys, F&& f) const {
-        return visit_each(keys, detail::FunctionRef<void(std::size_t, detail::MaybeView)>(f));
+        const auto call = [&f](std::size_t i, detail::MaybeView value) { f(i, value); };  // a plain function is no object to refer to
+        return visit_each(keys, call);
     }
     template <class F>
     Result<std::size_t> visit_many(std::initializer_list<Bytes> keys, F&& f) const {
@@ -129,9 +135,11 @@ public:
     Result<std::size_t> visit_many(Keys&& keys, F&& f) const {
         return detail::with_key_span(std::forward<Keys>(keys), [&](std::span<const Bytes> views) { return visit_many(views, f); });
     }
+    /// @}
 
     /// Removes a key and returns the value it had; nullopt: no such key, and nothing is written.
     Result<std::optional<std::string>> remove(Bytes key);
+    /// Whether `get` would find something; without the copy, but the record is read and checked.
     Result<bool> contains_key(Bytes key) const;
 
     /// Atomically: if the key's value is `expected` (nullopt: the key is absent), makes it `desired` (nullopt: removes it) and
@@ -150,6 +158,7 @@ public:
     /// The number of live records, without counting them; those that have expired count until they are replaced, removed or
     /// swept. Exact when no write is under way.
     Result<std::size_t> len() const;
+    /// Whether `len()` is 0.
     Result<bool> is_empty() const;
     /// Removes every record of this keyspace, atomically.
     Result<void> clear();
@@ -169,6 +178,7 @@ public:
 
     /// All live records, in no particular order.
     Result<EmdbIter> iter() const;
+    /// The same without values.
     Result<EmdbKeyIter> keys() const;
 
     // In byte order of the keys. Without `EmdbBuilder::enable_range_scans(true)`: `invalid_config`.
@@ -179,10 +189,13 @@ public:
     Result<EmdbRangeIter> range_iter(Range range) const;
     /// The records whose keys begin with the prefix.
     Result<std::vector<Record>> range_prefix(Bytes prefix) const;
+    /// The same one by one, as `range_iter`.
     Result<EmdbRangeIter> range_prefix_iter(Bytes prefix) const;
+    /// @{
     /// From the first key that is not less than `start`, or is greater than it, to the last.
     Result<EmdbRangeIter> iter_from(Bytes start) const;
     Result<EmdbRangeIter> iter_after(Bytes start) const;
+    /// @}
 
 #if EMDB_TTL
     // A record that has expired is absent to every read, and to remove, compare_exchange and update, from that millisecond on
@@ -236,6 +249,7 @@ protected:
 /// `drop_namespace` every call answers `invalid_argument`, also when the name is taken again.
 class Namespace : public Keyspace {
 public:
+    /// As it was given to `open_namespace`; valid while the handle lives.
     const std::string& name() const noexcept;
 
 private:

@@ -12,7 +12,9 @@ namespace emdb {
 /// with a `u8string()`); `<filesystem>` itself is not needed.
 class Path {
 public:
-    Path(const char* utf8) : utf8_(utf8) {}
+    /// @{
+    /// Copies it.
+    Path(const char* utf8) : utf8_(utf8 == nullptr ? "" : utf8) {}
     Path(std::string utf8) noexcept : utf8_(std::move(utf8)) {}
     Path(std::string_view utf8) : utf8_(utf8) {}
     template <class FilesystemPath>
@@ -23,7 +25,9 @@ public:
         const auto text = path.u8string();
         utf8_.assign(reinterpret_cast<const char*>(text.data()), text.size());
     }
+    /// @}
 
+    /// As it was given.
     const std::string& utf8() const noexcept { return utf8_; }
 
 private:

@@ -33,8 +33,11 @@ public:
 #endif
     /// Stages a removal; returns the value that the transaction saw before it.
     Result<std::optional<std::string>> remove(Bytes key);
+    /// @{
+    /// As `Keyspace::get` and `Keyspace::contains_key`, with what the transaction has staged on top.
     Result<std::optional<std::string>> get(Bytes key) const;
     Result<bool> contains_key(Bytes key) const;
+    /// @}
 
 protected:
     friend class Transaction;

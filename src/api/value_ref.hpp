@@ -22,24 +22,41 @@ class OwnedValue;
 /// two threads at once, copies may.
 class ValueRef {
 public:
+    /// @{
+    /// Costs an atomic counter, no copy of the value. What has been moved from may only be destroyed or assigned to.
     ValueRef(const ValueRef& other) noexcept;
     ValueRef(ValueRef&& other) noexcept;
     ValueRef& operator=(ValueRef other) noexcept;
+    /// @}
     ~ValueRef();
 
+    /// Where the value lies; may be null when it is empty.
     const std::byte* data() const noexcept { return value_.data(); }
+    /// @{
+    /// Bytes of the value.
     std::size_t size() const noexcept { return value_.size(); }
     std::size_t len() const noexcept { return value_.size(); }
+    /// @}
+    /// Whether it has no bytes.
     bool empty() const noexcept { return value_.empty(); }
+    /// The value in place, as characters; valid while a copy of this ValueRef lives.
     std::string_view as_string_view() const noexcept { return value_.as_string_view(); }
+    /// The same as bytes.
     std::span<const std::byte> as_slice() const noexcept { return {value_.data(), value_.size()}; }
+    /// @{
+    /// A copy of the value.
     std::string to_string() const { return std::string(value_.as_string_view()); }
     std::string into_string() && { return to_string(); }
     std::string into_string() const& { return to_string(); }
+    /// @}
+    /// To hand it to a call.
     operator Bytes() const noexcept { return value_; }
 
+    /// @{
+    /// Byte by byte.
     friend bool operator==(const ValueRef& a, const ValueRef& b) noexcept { return a.value_ == b.value_; }
     friend bool operator==(const ValueRef& a, Bytes b) noexcept { return a.value_ == b; }
+    /// @}
 
     /// Made by the engine only: takes over a reference that the caller holds on `generation`.
     ValueRef(detail::Generation* generation, detail::OwnedValue* owned, std::uint32_t stripe, Bytes value) noexcept

@@ -25,6 +25,7 @@ namespace emdb {
 /// A handle on a namespace; see `Namespace`. It keeps the database open as an AsyncEmdb does.
 class AsyncNamespace : public AsyncKeyspace {
 public:
+    /// As `Namespace::name`.
     const std::string& name() const noexcept { return sync_.name(); }
     /// The same namespace for calls that block.
     Namespace sync_handle() const { return sync_; }
@@ -40,23 +41,29 @@ private:
 /// A handle on a database whose calls return at once, with a Future; see `Emdb` for what they do.
 class AsyncEmdb : public AsyncKeyspace {
 public:
+    /// @{
+    /// As the calls of `Emdb` with the same names, with default settings.
     static Future<Result<AsyncEmdb>> open(Path path);
     static AsyncEmdb open_in_memory();
+    /// @}
     /// For `build_async()`.
     static EmdbBuilder builder();
     /// On the executor that the database was built with, else the pool. The same engine: both handles may be used side by side.
     static AsyncEmdb from_sync(Emdb database);
 
+    /// @{
+    /// As the calls of `Emdb` with the same names.
     AsyncEmdb clone_handle() const;
     std::string path() const;
+    /// @}
     /// The same database for calls that block.
     Emdb sync_handle() const;
 
     /// f(Transaction&) -> Result<T> is copied or moved, and called in the pool or executor. Transactions of one database are made
     /// one at a time; meanwhile other writes wait without a thread. What f throws is rethrown to whoever takes the outcome.
     template <class F>
-    auto transaction(F&& f) -> Future<std::invoke_result_t<std::decay_t<F>&, Transaction&>> {
-        using Outcome = std::invoke_result_t<std::decay_t<F>&, Transaction&>;
+    auto transaction(F&& f) -> Future<std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>&, Transaction&>>> {
+        using Outcome = std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>&, Transaction&>>;
         static_assert(detail::is_result<Outcome>::value, "the closure of a transaction returns emdb::Result<T>");
         if (auto allowed = refuse_transaction(); !allowed) return ready<Outcome>(std::move(allowed).error());
         auto* const call = new TransactionCall<Outcome, std::decay_t<F>>(target_, std::forward<F>(f));
@@ -65,30 +72,44 @@ public:
         return future;
     }
 
+    /// @{
+    /// As the calls of `Emdb` with the same names.
     Future<Result<AsyncNamespace>> open_namespace(std::string_view name);
     Future<Result<bool>> drop_namespace(std::string_view name);
     Future<Result<std::vector<std::string>>> list_namespaces() const;
+    /// @}
 
     /// All flushes that wait for the disk are made by one thread, and under FlushPolicy::group they share one sync.
     Future<Result<void>> flush();
+    /// @{
+    /// As the calls of `Emdb` with the same names.
     Future<Result<void>> checkpoint();
     Future<Result<void>> compact();
     Future<Result<void>> backup_to(Path target) const;
     Future<Result<void>> close();
     Future<Result<EmdbStats>> stats() const;
+    /// @}
 
+    /// @{
+    /// As the calls of `Emdb` with the same names.
     static Future<Result<std::optional<LockHolder>>> lock_holder(Path path);
     static Future<Result<void>> break_lock(Path path);
+    /// @}
+    /// @{
     /// `options.progress` is called in the pool.
     static Future<Result<VerifyReport>> verify(Path path, VerifyOptions options = {});
     static Future<Result<SalvageReport>> salvage(Path from, Path to, SalvageOptions options = {});
+    /// @}
 #if EMDB_ENCRYPT
+    /// @{
+    /// As the calls of `Emdb` with the same names.
     static Future<Result<void>> enable_encryption(Path path, EncryptionInput target, Cipher cipher = Cipher::aes_256_gcm,
                                                   bool keep_backup = false);
     static Future<Result<void>> disable_encryption(Path path, EncryptionInput current, bool keep_backup = false);
     static Future<Result<void>> rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next,
                                                       bool keep_backup = false);
     static Future<Result<void>> change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup = false);
+    /// @}
 #endif
 
 private:

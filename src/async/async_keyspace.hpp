@@ -47,11 +47,16 @@ class AsyncHandle;
 /// calls run on an executor, and in a task of the pool (a coroutine, a `then` callback): they might need that thread.
 class AsyncKeyspace {
 public:
+    /// @{
+    /// As the calls of `Keyspace` with the same names.
     Future<Result<void>> insert(Bytes key, Bytes value);
     Future<Result<std::optional<std::string>>> get(Bytes key) const;
     Future<Result<std::string>> get_or(Bytes key, Bytes fallback) const;
+    /// @}
     /// `out` is written to before the Future completes, and must live until then.
     Future<Result<bool>> get_into(Bytes key, std::string& out) const;
+    /// @{
+    /// As the calls of `Keyspace` with the same names. The ValueRef stays valid as ever.
     Future<Result<std::optional<ValueRef>>> get_zerocopy(Bytes key) const;
     Future<Result<std::vector<std::optional<std::string>>>> get_many(std::span<const Bytes> keys) const;
     Future<Result<std::vector<std::optional<std::string>>>> get_many(std::initializer_list<Bytes> keys) const {
@@ -61,6 +66,8 @@ public:
     Future<Result<std::vector<std::optional<std::string>>>> get_many(Keys&& keys) const {
         return detail::with_key_span(std::forward<Keys>(keys), [this](std::span<const Bytes> views) { return get_many(views); });
     }
+    /// @}
+    /// @{
     /// f is copied or moved, and called in the pool or executor.
     template <class F>
     Future<Result<std::size_t>> visit_many(std::span<const Bytes> keys, F&& f) const {
@@ -76,9 +83,13 @@ public:
             return visit_many(views, std::forward<F>(f));
         });
     }
+    /// @}
+    /// @{
+    /// As the calls of `Keyspace` with the same names.
     Future<Result<std::optional<std::string>>> remove(Bytes key);
     Future<Result<bool>> contains_key(Bytes key) const;
     Future<Result<bool>> compare_exchange(Bytes key, std::optional<Bytes> expected, std::optional<Bytes> desired);
+    /// @}
     /// f is copied or moved, and called in the pool or executor. What it throws is rethrown to whoever takes the outcome.
     template <class F>
     Future<Result<void>> update(Bytes key, F&& f) {
@@ -86,9 +97,12 @@ public:
             return Result<detail::MaybeValue>((*f)(current));
         });
     }
+    /// @{
+    /// As the calls of `Keyspace` with the same names.
     Future<Result<std::size_t>> len() const;
     Future<Result<bool>> is_empty() const;
     Future<Result<void>> clear();
+    /// @}
     /// The pairs are copied before the call returns; they count one by one, as in `Keyspace::insert_many`.
     template <class Pairs>
     Future<Result<void>> insert_many(Pairs&& pairs) {
@@ -100,6 +114,7 @@ public:
         return insert_records(std::move(records));
     }
 
+    /// @{
     /// All records, or keys, collected.
     Future<Result<std::vector<Record>>> iter() const;
     Future<Result<std::vector<std::string>>> keys() const;
@@ -107,7 +122,9 @@ public:
     Future<Result<std::vector<Record>>> range_prefix(Bytes prefix) const;
     Future<Result<std::vector<Record>>> iter_from(Bytes start) const;
     Future<Result<std::vector<Record>>> iter_after(Bytes start) const;
+    /// @}
 
+    /// @{
     /// The same one by one, in bounded memory. Whatever is wrong comes as the stream's first item.
     Stream<Record> iter_stream() const;
     Stream<std::string> keys_stream() const;
@@ -115,18 +132,25 @@ public:
     Stream<Record> range_prefix_stream(Bytes prefix) const;
     Stream<Record> iter_from_stream(Bytes start) const;
     Stream<Record> iter_after_stream(Bytes start) const;
+    /// @}
 
 #if EMDB_TTL
+    /// @{
+    /// As the calls of `Keyspace` with the same names.
     Future<Result<void>> insert_with_ttl(Bytes key, Bytes value, Ttl ttl);
     Future<Result<std::optional<std::uint64_t>>> expires_at(Bytes key) const;
     Future<Result<std::optional<std::chrono::milliseconds>>> ttl(Bytes key) const;
     Future<Result<bool>> persist(Bytes key);
     Future<Result<std::size_t>> sweep_expired();
+    /// @}
 #endif
 
 #if EMDB_NESTED
+    /// @{
+    /// As the calls of `Keyspace` with the same names.
     Future<Result<std::vector<Record>>> group(std::string_view prefix) const;
     Future<Result<std::size_t>> delete_group(std::string_view prefix);
+    /// @}
 #endif
 
 protected:

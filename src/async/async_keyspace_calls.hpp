@@ -206,6 +206,13 @@ void Stream<T>::stop() noexcept {
     if (channel_) channel_->stop();
 }
 
+template <class T>
+void detail::ReleaseChannel<T>::operator()(Channel<T>* channel) const noexcept {
+    channel->release();
+}
+
+template struct detail::ReleaseChannel<Record>;
+template struct detail::ReleaseChannel<std::string>;
 template class Stream<Record>;
 template class Stream<std::string>;
 
@@ -218,7 +225,10 @@ struct StreamAccess {
         const Ref<Channel<T>> channel(new Channel<T>(std::move(source), core.executor(), core.engine().options().stream_depth));
         return wrap(channel);
     }
-    static Stream<T> wrap(Ref<Channel<T>> channel) noexcept { return Stream<T>(std::move(channel)); }
+    static Stream<T> wrap(const Ref<Channel<T>>& channel) noexcept {
+        channel->retain();
+        return Stream<T>(OwnedChannel<T>(&*channel));
+    }
 };
 
 }  // namespace detail

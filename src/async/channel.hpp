@@ -118,7 +118,8 @@ public:
             }
         }
         if (!waiting) return;
-        waiting->value.emplace(Error(ErrorCode::stopped, "The stream was destroyed before it had the next item."));
+        waiting->value.emplace(Error(ErrorCode::stopped, "The stream was destroyed before it had the next item. Keep it until "
+                                             "next() is done."));
         waiting->complete();
     }
 

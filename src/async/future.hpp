@@ -249,12 +249,16 @@ Future<T> ready_future(Value&& value, std::shared_ptr<Executor> executor) {
 template <class T>
 class [[nodiscard]] Future {
 public:
+    /// What the outcome is.
     using value_type = T;
 
     /// Empty.
     Future() noexcept = default;
+    /// @{
+    /// Moves the outcome; dropping what was there cancels nothing.
     Future(Future&& other) noexcept = default;
     Future& operator=(Future&& other) noexcept = default;
+    /// @}
     ~Future() = default;
 
     /// Whether there is an outcome to take, now or later.
@@ -288,8 +292,11 @@ public:
         return future;
     }
 
+    /// What `co_await` waits with.
     class Awaiter final : public detail::Waiter {
     public:
+        /// @{
+        /// Called by what the compiler makes of `co_await`.
         explicit Awaiter(Future& future) noexcept : future_(future) {}
         Awaiter(const Awaiter&) = delete;
         Awaiter& operator=(const Awaiter&) = delete;
@@ -310,6 +317,7 @@ public:
             attached_ = false;
             return future_.take();
         }
+        /// @}
 
     private:
         void resume() noexcept override { coroutine_.resume(); }
@@ -318,8 +326,11 @@ public:
         std::coroutine_handle<> coroutine_;
         bool attached_ = false;
     };
+    /// @{
+    /// Suspends the coroutine until the outcome is there, and gives it, or throws what user code threw.
     Awaiter operator co_await() & noexcept { return Awaiter(*this); }
     Awaiter operator co_await() && noexcept { return Awaiter(*this); }
+    /// @}
 
     /// Made by emdb only.
     explicit Future(detail::Ref<detail::ValueState<T>> state) noexcept : state_(std::move(state)) {}

@@ -6,6 +6,7 @@
 #if EMDB_ASYNC
 
 #include <coroutine>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,6 +26,14 @@ class Channel;
 template <class T>
 struct StreamAccess;
 
+/// Lets go of a channel, whose class is known to the implementation only.
+template <class T>
+struct ReleaseChannel {
+    void operator()(Channel<T>* channel) const noexcept;
+};
+template <class T>
+using OwnedChannel = std::unique_ptr<Channel<T>, ReleaseChannel<T>>;
+
 }  // namespace detail
 
 /// Items (`Record`s or keys) of a database, weakly consistent with concurrent writes as the iterators are. At most
@@ -36,20 +45,26 @@ struct StreamAccess;
 template <class T>
 class Stream {
 public:
+    /// Record, or std::string for keys.
     using value_type = T;
+    /// What comes out: an item, the end (nullopt), or the error that it ended with.
     using Item = Result<std::optional<T>>;
 
     /// What next() returns: to be awaited while the Stream lives.
     class [[nodiscard]] Next {
     public:
-        Next(const Next&) = delete;
-        Next& operator=(const Next&) = delete;
+        // Before it is awaited: a promise's await_transform may hand it on, by value or by reference.
+        Next(Next&& other) noexcept : channel_(other.channel_) {}
+        Next& operator=(Next&&) = delete;
 
+        /// @{
+        /// What `co_await` needs.
         bool await_ready() const noexcept { return is_at_hand(channel_); }
         bool await_suspend(std::coroutine_handle<> coroutine) {
             return waiting_.emplace(Stream::future(channel_)).await_suspend(coroutine);
         }
         Item await_resume() { return waiting_ ? waiting_->await_resume() : take(channel_); }
+        /// @}
         /// For everything else that a Future is good for.
         Future<Item> future() { return Stream::future(channel_); }
         /// Calls f(Result<std::optional<T>>), as `Future::then`.
@@ -79,6 +94,8 @@ public:
         std::optional<Waiting> waiting_;
     };
 
+    /// @{
+    /// The stream that was here before is stopped.
     Stream(Stream&& other) noexcept = default;
     Stream& operator=(Stream&& other) noexcept {
         if (this != &other) {
@@ -87,6 +104,7 @@ public:
         }
         return *this;
     }
+    /// @}
     ~Stream() { stop(); }
 
     /// The next item: `co_await` gives a Result<std::optional<T>>. nullopt: there are no more; an error: it has ended early, and is
@@ -97,14 +115,14 @@ public:
 
 private:
     friend struct detail::StreamAccess<T>;
-    explicit Stream(detail::Ref<detail::Channel<T>> channel) noexcept : channel_(std::move(channel)) {}
+    explicit Stream(detail::OwnedChannel<T> channel) noexcept : channel_(std::move(channel)) {}
 
     static bool is_at_hand(detail::Channel<T>& channel) noexcept;
     static Item take(detail::Channel<T>& channel);
     static Future<Item> future(detail::Channel<T>& channel);
     void stop() noexcept;
 
-    detail::Ref<detail::Channel<T>> channel_;
+    detail::OwnedChannel<T> channel_;
 };
 
 }  // namespace emdb

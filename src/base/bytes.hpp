@@ -16,7 +16,10 @@ namespace emdb {
 /// `std::byte` or `unsigned char`. Any byte may occur in it; it may be empty.
 class Bytes {
 public:
+    /// No bytes.
     constexpr Bytes() noexcept = default;
+    /// @{
+    /// Views what it is built from; a null `const char*` is empty.
     constexpr Bytes(std::string_view text) noexcept : text_(text) {}
     constexpr Bytes(const char* text) noexcept : text_(text == nullptr ? std::string_view() : std::string_view(text)) {}
     Bytes(const std::string& text) noexcept : text_(text) {}
@@ -29,11 +32,17 @@ public:
     Bytes(const std::array<std::byte, N>& bytes) noexcept : Bytes(bytes.data(), N) {}
     template <std::size_t N>
     Bytes(const std::array<unsigned char, N>& bytes) noexcept : Bytes(bytes.data(), N) {}
+    /// @}
+    /// `size` bytes from `data` on.
     Bytes(const void* data, std::size_t size) noexcept : text_(static_cast<const char*>(data), size) {}
 
+    /// Where they begin; may be null when there are none.
     const std::byte* data() const noexcept { return reinterpret_cast<const std::byte*>(text_.data()); }
+    /// How many there are.
     constexpr std::size_t size() const noexcept { return text_.size(); }
+    /// Whether there are none.
     constexpr bool empty() const noexcept { return text_.empty(); }
+    /// The same bytes, viewed as characters.
     constexpr std::string_view as_string_view() const noexcept { return text_; }
 
     /// Byte-wise comparison.

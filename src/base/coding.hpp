@@ -30,6 +30,14 @@ inline Unsigned load_le(const std::byte* from) noexcept {
     return from_little_endian(value);
 }
 
+/// Eight bytes as a number that orders as they do. For comparing only: nothing on disk is big-endian.
+inline std::uint64_t load_be64(const std::byte* from) noexcept {
+    std::uint64_t value;
+    std::memcpy(&value, from, sizeof value);
+    if constexpr (std::endian::native == std::endian::little) value = __builtin_bswap64(value);
+    return value;
+}
+
 template <class Unsigned>
 inline void store_le(std::byte* to, Unsigned value) noexcept {
     value = from_little_endian(value);

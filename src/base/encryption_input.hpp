@@ -21,11 +21,16 @@ struct EncryptionSecret;
 /// costs 64 MiB of memory and about a tenth of a second at each opening (Argon2id, RFC 9106, with 3 passes).
 class EncryptionInput {
 public:
+    /// A key of 32 random bytes. Copied.
     static EncryptionInput key(std::span<const std::byte, 32> key);
+    /// A passphrase in UTF-8, or any bytes. Copied; an empty one is refused where it is used.
     static EncryptionInput passphrase(std::string_view passphrase);
 
+    /// @{
+    /// Each copy is wiped at its own end.
     EncryptionInput(const EncryptionInput& other);
     EncryptionInput& operator=(const EncryptionInput& other);
+    /// @}
     ~EncryptionInput();
 
 private:

@@ -10,6 +10,7 @@
 
 namespace emdb {
 
+/// What kind of failure it is: what a program decides on.
 enum class ErrorCode : std::uint8_t {
     io,                       ///< The operating system refused; `Error::os_error()` has its code.
     already_locked,           ///< Somebody else has the database open.
@@ -36,11 +37,13 @@ const char* to_string(ErrorCode code) noexcept;
 /// A failure as a value. Cheap to move, safe to copy and to keep.
 class Error {
 public:
+    /// `message` is a full sentence.
     explicit Error(ErrorCode code, std::string message) : message_(std::move(message)), code_(code) {}
 
     /// What a transaction's closure returns to give up on purpose; nothing of the transaction is applied.
     static Error aborted(std::string why) { return Error(ErrorCode::transaction_aborted, std::move(why)); }
 
+    /// What to decide on.
     ErrorCode code() const noexcept { return code_; }
     /// A full English sentence: what failed, on which file, what to do.
     const std::string& message() const noexcept { return message_; }
@@ -48,10 +51,14 @@ public:
     int os_error() const noexcept { return os_error_; }
     /// The file offset of a corruption, else 0.
     std::uint64_t offset() const noexcept { return offset_; }
+    /// @{
     /// For `version_mismatch`: the format version in the file and the one that this build reads; else 0.
     std::uint32_t found_version() const noexcept { return found_version_; }
     std::uint32_t expected_version() const noexcept { return expected_version_; }
+    /// @}
 
+    /// @{
+    /// The same error, with what the accessor of that name gives.
     Error&& with_os_error(int os_error) && noexcept {
         os_error_ = os_error;
         return std::move(*this);
@@ -65,7 +72,9 @@ public:
         expected_version_ = expected;
         return std::move(*this);
     }
+    /// @}
 
+    /// Whether it is an error of this kind.
     friend bool operator==(const Error& error, ErrorCode code) noexcept { return error.code_ == code; }
 
 private:
@@ -80,7 +89,9 @@ private:
 /// Thrown by `Result::value()` when there is none (builds with exceptions only).
 class Exception : public std::runtime_error {
 public:
+    /// Its what() is the message.
     explicit Exception(Error error) : std::runtime_error(error.message()), error_(std::move(error)) {}
+    /// The whole of it.
     const Error& error() const noexcept { return error_; }
 
 private:

@@ -16,6 +16,7 @@ namespace emdb {
 /// coroutines and `then` callbacks go on inside tasks.
 class Executor {
 public:
+    /// After the last task that it has been given.
     virtual ~Executor() = default;
     /// Has `task` called once, on any thread, now or later. May be called from any thread, several at once. An executor that
     /// throws, or destroys a task without calling it, makes the operation `stopped`; a coroutine or callback that the task should

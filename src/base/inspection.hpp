@@ -28,6 +28,7 @@ struct VerifyReport {
     std::uint64_t live_records = 0;   ///< that intact frames make up, in all namespaces; expired ones are among them as in stats()
     std::uint64_t bytes_checked = 0;  ///< the header's and the intact frames'
     std::vector<Error> damages;       ///< the first 100, each with its offset
+    /// How many damages there are, listed or not.
     std::uint64_t damage_count = 0;
     /// What was being written when the process or the machine stopped, at the end of the file: no damage, the next open cuts it
     /// off. Nothing behind its beginning is counted above.

@@ -11,8 +11,11 @@ namespace emdb {
 
 /// A key and its value, owned.
 struct Record {
+    /// Any bytes.
     std::string key;
+    /// Any bytes.
     std::string value;
+    /// Byte by byte.
     friend bool operator==(const Record&, const Record&) = default;
 };
 
@@ -20,6 +23,7 @@ struct Record {
 /// survives a power cut without an explicit `flush()`.
 class FlushPolicy {
 public:
+    /// The policies, named as the functions that make them.
     enum class Kind : std::uint8_t { on_each_flush, group, write_through, every_n };
 
     /// `flush()` issues one sync a call. The default.
@@ -31,7 +35,9 @@ public:
     /// A flush after every n-th write (a batch or transaction counts as one); n must not be 0.
     static constexpr FlushPolicy every_n(std::uint32_t n) noexcept { return {Kind::every_n, n}; }
 
+    /// Which policy it is.
     constexpr Kind kind() const noexcept { return kind_; }
+    /// Of `every_n`; else 0.
     constexpr std::uint32_t n() const noexcept { return n_; }
 
 private:
@@ -48,6 +54,7 @@ enum class AppendMode : std::uint8_t { automatic, mapped, pwrite };
 enum class Cipher : std::uint8_t { aes_256_gcm, chacha20_poly1305 };
 #endif
 
+/// How much a message of `EmdbBuilder::on_log` matters.
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
 /// A snapshot of counters; see `Emdb::stats()`. Sizes in bytes.
@@ -59,16 +66,21 @@ struct EmdbStats {
     std::uint64_t preallocated_bytes = 0;    ///< reserved beyond the journal's end
     std::uint64_t dead_bytes = 0;            ///< journal bytes that no live record needs
     std::uint64_t index_bytes = 0;           ///< memory of the index
+    /// See `EmdbBuilder::enable_range_scans`.
     bool range_scans_enabled = false;
+    /// Whether the file is.
     bool encrypted = false;
 };
 
 /// Who has a database open; see `Emdb::lock_holder`.
 struct LockHolder {
+    /// Its process, as its own system numbers them.
     std::uint32_t pid = 0;
+    /// Since when: milliseconds since 1970, UTC.
     std::uint64_t acquired_at_unix_ms = 0;
     std::uint32_t schema_version = 0;        ///< version of the lock file's own layout
     std::string version;                     ///< emdb version of the holder
+    /// The machine that it runs on.
     std::string hostname;
 };
 

@@ -15,19 +15,25 @@ class Range {
 public:
     /// Where the range begins or ends.
     struct Bound {
+        /// A key, there or not.
         std::string key;
+        /// Whether the key itself is in the range.
         bool inclusive = true;
     };
 
 #if EMDB_ENCRYPT
     // Wipes its bounds.
+    /// @{
+    /// Wipes its bounds at its end, where they may come from an encrypted database.
     Range(const Range&) = default;
     Range(Range&&) noexcept = default;
     Range& operator=(const Range&) = default;
     Range& operator=(Range&&) noexcept = default;
+    /// @}
     ~Range();
 #endif
 
+    /// Every key.
     static Range all();
     /// [a, b)
     static Range half_open(Bytes a, Bytes b);
@@ -48,9 +54,11 @@ public:
     /// Keys that begin with p.
     static Range prefix(Bytes p);
 
+    /// @{
     /// nullopt: from the first key, or to the last.
     const std::optional<Bound>& lower() const noexcept { return lower_; }
     const std::optional<Bound>& upper() const noexcept { return upper_; }
+    /// @}
 
 private:
     Range(std::optional<Bound> lower, std::optional<Bound> upper) noexcept;

@@ -9,7 +9,9 @@ namespace emdb {
 
 /// A record in place; the views end with the iterator's next step.
 struct RecordView {
+    /// In the map, or in a buffer of the iterator.
     std::string_view key;
+    /// As the key.
     std::string_view value;
 };
 

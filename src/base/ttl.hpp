@@ -35,6 +35,7 @@ constexpr std::chrono::milliseconds saturating_milliseconds(std::chrono::duratio
 /// expiry on a record is absent.
 class Ttl {
 public:
+    /// The ways to say it, named as the functions that make them.
     enum class Kind : std::uint8_t { use_default, never, after, at };
 
     /// What a plain `insert` does: `EmdbBuilder::default_ttl` if there is one, else never.
@@ -44,6 +45,7 @@ public:
     /// So long after the write; zero: at once. Beyond the clock's range: at its very end. A negative duration makes the write
     /// `invalid_argument`.
     static constexpr Ttl after(std::chrono::milliseconds duration) noexcept { return {Kind::after, duration, 0}; }
+    /// For durations in any unit of whole milliseconds; too long ones saturate.
     template <class Rep, class Period>
         requires detail::whole_milliseconds<Rep, Period>
     static constexpr Ttl after(std::chrono::duration<Rep, Period> duration) noexcept {
@@ -52,9 +54,13 @@ public:
     /// At that moment; in the past: at once.
     static constexpr Ttl at(std::uint64_t unix_ms) noexcept { return {Kind::at, {}, unix_ms}; }
 
+    /// How it was said.
     constexpr Kind kind() const noexcept { return kind_; }
+    /// Of `after`; else zero.
     constexpr std::chrono::milliseconds duration() const noexcept { return duration_; }
+    /// Of `at`; else 0.
     constexpr std::uint64_t unix_ms() const noexcept { return unix_ms_; }
+    /// Whether both say the same in the same way.
     friend constexpr bool operator==(const Ttl&, const Ttl&) noexcept = default;
 
 private:

@@ -45,6 +45,9 @@ public:
         meta_.file_id = generation_->header().file_id;
         meta_.replay_from = generation_->journal().completed();
         meta_.next_namespace_id = engine_.next_namespace_id_;
+#if EMDB_ENCRYPT
+        if (Sealer* const sealer = generation_->sealer()) sealer->end_session();
+#endif
         keyspaces_.push_back(engine_.default_keyspace_);
         const std::lock_guard lock(engine_.registry_);
         for (const auto& entry : engine_.namespaces_) keyspaces_.push_back(entry.second);
@@ -54,12 +57,14 @@ public:
 
     /// The second and third: everything but the file's name.
     Result<void> copy() {
-        if (auto begun = out_.begin(generation_->file()); !begun) return begun;
+        auto seal = engine_.make_meta_seal();
+        if (!seal) return std::move(seal).error();
+        if (auto begun = out_.begin(generation_->file(), std::move(*seal)); !begun) return begun;
         meta_.keyspaces.reserve(keyspaces_.size());
         for (const auto& keyspace : keyspaces_) {
             MetaKeyspace& listed = meta_.keyspaces.emplace_back();
             listed.id = keyspace->id;
-            listed.name = keyspace->name;
+            listed.name.assign(keyspace->name.data(), keyspace->name.size());
             for (std::size_t shard = 0; shard < shard_count; ++shard) {
                 if (auto copied = copy_shard(*keyspace, shard, listed.shards); !copied) return copied;
             }
@@ -70,6 +75,10 @@ public:
             }
         }
         meta_.complete_to = generation_->journal().completed();
+#if EMDB_ENCRYPT
+        // Those of all that was copied: they began before it was written.
+        if (const Sealer* const sealer = generation_->sealer()) meta_.sessions = sealer->sessions_below(meta_.complete_to);
+#endif
         return {};
     }
 
@@ -152,7 +161,7 @@ private:
         std::vector<std::byte> bytes(static_cast<std::size_t>(end - start));
         const auto read = generation_->file().read_at(start, bytes);
         if (!read) return read.error();
-        return crc32c(bytes.data(), *read);
+        return meta_fingerprint(std::span(bytes).first(*read), out_.seal());
     }
 
     Engine& engine_;

@@ -15,6 +15,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -45,7 +46,7 @@ struct ReplayedChanges {
     void put(std::uint64_t hash, std::uint64_t offset) { written.emplace_back(hash, offset); }
     void clear() {
         cleared = true;
-        gone.clear();
+        gone = std::unordered_set<std::uint64_t>();  // clear() would look at all buckets, however many clears there are
         written.clear();
     }
 };
@@ -59,15 +60,17 @@ public:
     bool restore() {
         if (engine_.in_memory_) return false;
         FileSystem& files = engine_.environment_.files();
-        // What a database that has been encrypted since left behind says things about its keys.
-        if (engine_.journal().seals()) (void)files.remove(meta_path(engine_.absolute_path_));
         // A killed process's; nobody else writes one, since the database is locked.
         (void)files.remove(meta_temporary_path(engine_.absolute_path_));
         if (!engine_.keeps_checkpoints()) return false;
         auto file = MetaFile::open(files, engine_.absolute_path_, engine_.generation().header(),
-                                   {engine_.generation().map().at(0), static_cast<std::size_t>(file_size_)});
+                                   {engine_.generation().map().at(0), static_cast<std::size_t>(file_size_)}, engine_.generation().sealer());
         if (!file) {
             if (!is_not_found(file.error())) tell(file.error());
+            // One of the time before the database was encrypted says things about its keys.
+            if (engine_.journal().seals() && MetaFile::is_plain(files, engine_.absolute_path_)) {
+                (void)files.remove(meta_path(engine_.absolute_path_));
+            }
             return false;
         }
         file_.emplace(std::move(*file));
@@ -123,17 +126,20 @@ public:
         changes.replay_from = contents().replay_from;
         return &changes;
     }
-    void dropped(const KeyspaceState& keyspace) { changes_.erase(&keyspace); }
+    void dropped(const KeyspaceState& keyspace) {
+        changes_.erase(&keyspace);
+        listed_.erase(&keyspace);
+    }
 
     /// A keyspace's records in key order after the replay; empty if they are not known.
     std::vector<std::uint64_t> key_order(const KeyspaceState& keyspace) {
         if (!restored_) return {};
-        const auto listed = std::find_if(contents().keyspaces.begin(), contents().keyspaces.end(),
-                                         [&](const MetaKeyspace& candidate) { return candidate.id == keyspace.id; });
-        if (listed == contents().keyspaces.end() || !listed->order_is_complete) return {};
-        std::vector<std::uint64_t> offsets(static_cast<std::size_t>(listed->ordered));
+        const auto found = listed_.find(&keyspace);
+        if (found == listed_.end() || !found->second->order_is_complete) return {};
+        const MetaKeyspace& listed = *found->second;
+        std::vector<std::uint64_t> offsets(static_cast<std::size_t>(listed.ordered));
         const auto bytes = std::as_writable_bytes(std::span(offsets));
-        if (!file_->read_at(listed->order_at, bytes) || crc32c(bytes.data(), bytes.size()) != listed->order_crc) return {};
+        if (!file_->read_at(listed.order_at, bytes) || crc32c(bytes.data(), bytes.size()) != listed.order_crc) return {};
         const KeyReader keys(&engine_.journal(), &key_in_journal, &prefetch_key_in_journal);
         bring_up_to_date(keyspace, keys, offsets);
         if (!is_in_order(keys, offsets)) return {};
@@ -170,6 +176,10 @@ private:
 
     // As before anything was loaded.
     void forget() {
+        listed_.clear();
+#if EMDB_ENCRYPT
+        if (Sealer* const sealer = engine_.generation().sealer()) sealer->forget_sessions();
+#endif
         engine_.namespaces_.clear();
         engine_.default_keyspace_ = engine_.make_keyspace(0, "");
         engine_.next_namespace_id_ = engine_.generation().header().next_namespace_id;
@@ -182,7 +192,7 @@ private:
 
     Result<void> load() {
         std::vector<Item> items;
-        if (!make_keyspaces(items)) return file_->unfit("its directory makes no sense");
+        if (!make_keyspaces(items) || !add_sessions()) return file_->unfit("its directory makes no sense");
         std::size_t in_arena = 0;
         for (Item& item : items) {
             const auto size = static_cast<std::size_t>(item.shard->table_size());
@@ -202,11 +212,20 @@ private:
         return {};
     }
 
+    // What was sealed below the place to replay from opens as after a replay from the start; and so does what the index has of what lies
+    // above it, before the replay comes by.
+    bool add_sessions() {
+#if EMDB_ENCRYPT
+        if (Sealer* const sealer = engine_.generation().sealer()) return sealer->add_sessions(contents().sessions);
+#endif
+        return true;
+    }
+
     bool make_keyspaces(std::vector<Item>& items) {
         const std::uint32_t next_id = contents().next_namespace_id;
         if (contents().keyspaces.empty() || next_id < engine_.next_namespace_id_) return false;
         engine_.next_namespace_id_ = next_id;
-        std::unordered_set<std::uint32_t> ids;
+        std::set<std::uint32_t> ids;  // not hashed: a file chooses them
         for (const MetaKeyspace& listed : contents().keyspaces) {
             const bool is_default = &listed == &contents().keyspaces.front();
             if ((listed.id == 0) != is_default || listed.name.empty() != is_default || !ids.insert(listed.id).second) return false;
@@ -214,10 +233,11 @@ private:
             if (!is_default) {
                 // The greatest id is never given out, but next: see open_namespace.
                 if (listed.id >= next_id) return false;
-                auto made = engine_.make_keyspace(listed.id, listed.name);
+                auto made = engine_.make_keyspace(listed.id, std::string(listed.name));
                 keyspace = made.get();
                 if (!engine_.namespaces_.try_emplace(made->name, made).second) return false;
             }
+            listed_[keyspace] = &listed;
             std::uint64_t seen = 0;
             for (const MetaShard& shard : listed.shards) {
                 if (shard.number >= shard_count || (seen >> shard.number & 1) != 0 || shard.buckets == 0) return false;
@@ -372,6 +392,7 @@ private:
     bool restored_ = false;
     TableArena* arena_ = nullptr;  ///< while tables are being loaded
     std::unordered_map<const KeyspaceState*, ReplayedChanges> changes_;
+    std::unordered_map<const KeyspaceState*, const MetaKeyspace*> listed_;  ///< as the checkpoint has them
 };
 
 }  // namespace emdb::detail

@@ -26,7 +26,8 @@ Result<void> EngineOpening::check_encryption(const OpenOptions& options) {
         return Error(ErrorCode::invalid_config, "The empty passphrase protects nothing. Give another one.");
     }
     if (options.cipher && !options.encryption_key && !options.encryption_passphrase) {
-        return Error(ErrorCode::invalid_config, "A cipher was chosen, but neither a key nor a passphrase was given.");
+        return Error(ErrorCode::invalid_config, "A cipher was chosen, but neither a key nor a passphrase was given. Give "
+                     "one, or leave the choice out.");
     }
     return {};
 }
@@ -100,6 +101,17 @@ Result<void> Engine::begin_session() {
         return Error(ErrorCode::too_large, "'" + path_ + "' has had a million sessions, one for each opening. Compact it.");
     }
     return generation().flusher().begin_session(sealer, random);
+}
+
+// For a new checkpoint; null if the database is not encrypted. By the holder of maintenance_.
+Result<std::unique_ptr<const MetaSeal>> Engine::make_meta_seal() const {
+    const Sealer* const sealer = generation().sealer();
+    if (sealer == nullptr) return std::unique_ptr<const MetaSeal>();
+    std::array<std::byte, MetaSeal::salt_size> salt;
+    if (auto filled = environment_.fill_random(salt); !filled) return std::move(filled).error();
+    std::unique_ptr<const MetaSeal> seal = MetaSeal::create(*sealer, MetaSeal::make_head(salt));
+    if (seal == nullptr) return Error(ErrorCode::io, "Out of memory for the key of the checkpoint of '" + path_ + "'. Free some.");
+    return seal;
 }
 
 #else

@@ -62,7 +62,8 @@ public:
         auto header = read_header(**file, path_);
         if (!header) return std::move(header).error();
         if (!header->is_encrypted()) {
-            return Error(ErrorCode::not_encrypted, "'" + path_ + "' is not encrypted, so it has no passphrase to change.");
+            return Error(ErrorCode::not_encrypted, "'" + path_ + "' is not encrypted, so it has no passphrase to change. Use "
+                         "enable_encryption.");
         }
         auto key = KeyBlock::unwrap(*header, current, path_);
         if (!key) return std::move(key).error();
@@ -99,7 +100,7 @@ private:
         if (!locked) return std::move(locked).error();
         if (!*locked) {
             return Error(ErrorCode::already_locked, "'" + path_ + "' is open. Its encryption can be changed only while nobody has it "
-                         "open.");
+                         "open. Close it first.");
         }
         return file;
     }

@@ -304,10 +304,6 @@ private:
     Generation& generation() const noexcept { return *generation_.load(std::memory_order_seq_cst); }
     /// For appending. The caller holds a stripe.
     Journal& journal() const noexcept { return generation().journal(); }
-    /// A record of usual size is on four cache lines at most; the hardware fetches on from there.
-    static void prefetch_frame(const std::byte* frame) noexcept {
-        for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(frame + line * 64);
-    }
 
     // Write path.
     Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;
@@ -352,7 +348,8 @@ private:
     std::uint64_t default_expiry() const { return options_.default_ttl ? expiry_after(*options_.default_ttl) : 0; }
     Result<std::uint64_t> expiry_of(Ttl ttl) const;
     struct Sweep;
-    Result<std::size_t> sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now, std::optional<Error>& damage);
+    Result<std::optional<std::size_t>> sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now,
+                                                   std::optional<Error>& damage);
 #else
     static constexpr std::uint64_t default_expiry() noexcept { return 0; }
 #endif
@@ -379,9 +376,11 @@ private:
 #if EMDB_ENCRYPT
     bool wants_session() const noexcept { return generation().sealer() != nullptr && generation().sealer()->wants_session(); }
     Result<void> begin_session();
+    Result<std::unique_ptr<const MetaSeal>> make_meta_seal() const;
 #else
     static constexpr bool wants_session() noexcept { return false; }
     static Result<void> begin_session() { return {}; }
+    static Result<std::unique_ptr<const MetaSeal>> make_meta_seal() { return std::unique_ptr<const MetaSeal>(); }
 #endif
 
     // Thread identity for telling a transaction's own closure from other threads.
@@ -399,8 +398,8 @@ private:
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end, std::uint64_t torn);
     void checkpoint_at_close();
-    /// In memory there is nothing to come back to. A checkpoint says things about keys, and of sealed ones none may be said.
-    bool keeps_checkpoints() const noexcept { return meta_supported && !in_memory_ && !journal().seals(); }
+    /// In memory there is nothing to come back to.
+    bool keeps_checkpoints() const noexcept { return meta_supported && !in_memory_; }
     std::shared_ptr<KeyspaceState> make_keyspace(std::uint32_t id, std::string name);
     void log(LogLevel level, std::string_view message) const;
     std::uint64_t now_unix_ms() const { return clock_.now_unix_ms(); }

@@ -97,6 +97,7 @@ struct Engine::Sweep {
     Engine& engine;
     KeyspaceState& keyspace;
     std::optional<Error>& damage;
+    bool found_any = false;  ///< of entries that are due
     std::vector<Victim> victims = {};
     BatchBuffer batch{engine.journal().coding()};
 
@@ -105,6 +106,7 @@ struct Engine::Sweep {
         for (std::size_t taken = 0; taken < entries_max && batch.size() < batch_size_max; ++taken) {
             const ExpiryQueues::Entry* entry = due.take(now);
             if (entry == nullptr) return;
+            found_any = true;
             Victim victim{KeyHash(entry->hash), {}};
             PlainText text;
             victim.current.at =
@@ -145,17 +147,18 @@ struct Engine::Sweep {
     }
 };
 
-// How many were removed. At least one due entry less is left, or an error comes back.
-Result<std::size_t> Engine::sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now,
-                                        std::optional<Error>& damage) {
+// How many were removed; nullopt: nothing was due. Else at least one due entry less is left, or an error comes back.
+Result<std::optional<std::size_t>> Engine::sweep_shard(KeyspaceState& keyspace, std::size_t shard, std::uint64_t now,
+                                                       std::optional<Error>& damage) {
     const auto lock = lock_stripe(keyspace, KeyHash::in_shard(shard));
     if (!lock) return lock.error();
     Sweep sweep{*this, keyspace, damage};
     ExpiryQueues::Due due(keyspace.index().expiring, shard);  // puts the entries back unless their removals have been written
     sweep.choose(due, shard, now);
+    if (!sweep.found_any) return std::optional<std::size_t>();
     if (auto removed = sweep.remove(shard); !removed) return std::move(removed).error();
     due.drop();
-    return sweep.victims.size();
+    return std::optional(sweep.victims.size());
 }
 
 // One stripe at a time, a small batch at a time: other writers get in between.
@@ -180,7 +183,8 @@ Result<std::size_t> Engine::sweep_expired(KeyspaceState& keyspace) {
         while (is_due(shard)) {
             auto removed = sweep_shard(keyspace, shard, now, damage);
             if (!removed) return std::move(removed).error();
-            swept += *removed;
+            if (!*removed) break;  // an empty queue is always due when the clock has come to its end
+            swept += **removed;
         }
     }
     if (swept != 0) {

@@ -15,6 +15,7 @@
 #include "base/config.hpp"
 #include "crypto/secret_vector.hpp"
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 #include "engine/iteration.hpp"
 #include "journal/batch_buffer.hpp"
 

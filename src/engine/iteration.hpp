@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
 
@@ -46,13 +47,14 @@ private:
             if (failed_ || cursor_.at_end()) return false;
             if (fork_count_ != fork_count()) {
                 // A writer that the fork left behind in the parent may seem to be changing the index for ever.
-                failed_ = Error(ErrorCode::stopped, "The iterator over '" + path_ + "' was made before this process was forked.");
+                failed_ = Error(ErrorCode::stopped, "The iterator over '" + path_ + "' was made before this process was forked. Make one "
+                                "on a database that was opened in this process.");
                 return false;
             }
             refill();
         }
         const Journal& journal = in_.journal();
-        if (next_ + ahead < offsets_.size()) Engine::prefetch_frame(journal.address(offsets_[next_ + ahead]));
+        if (next_ + ahead < offsets_.size()) prefetch_frame(journal.address(offsets_[next_ + ahead]));
         const std::uint64_t offset = offsets_[next_++];
         if (!journal.read(offset, verify_, frame, text_)) {
             failed_ = damaged_record_error(path_, journal, offset);
@@ -69,7 +71,7 @@ private:
         const Pins::Pin pin(*keyspace_->pins);
         while (offsets_.size() < batch && !cursor_.at_end()) in_.index.hash.collect(cursor_, offsets_);
         for (std::size_t i = 0; i < (std::min)(ahead, offsets_.size()); ++i) {
-            Engine::prefetch_frame(in_.journal().address(offsets_[i]));
+            prefetch_frame(in_.journal().address(offsets_[i]));
         }
     }
 

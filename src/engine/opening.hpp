@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "engine/database_path.hpp"
 #include "engine/engine.hpp"
@@ -246,13 +247,17 @@ struct EngineOpening {
         return put_back ? Result<void>() : std::move(put_back).error();
     }
 
-    /// The old file of a compaction, which had to stay as long as it was open. Somebody else's file is left alone.
+    /// The old files of compactions, which had to stay as long as they were open. Somebody else's file is left alone.
     void remove_moved_aside(File& database) const {
         const std::string aside = files().aside_name(name);
         if (aside.empty()) return;
-        const auto file = files().open(aside, OpenMode::read_only);
-        std::array<std::byte, 8> magic{};
-        if (file && (*file)->read_at(0, magic) && header_slot_has_magic(magic)) remove_leftover(aside, database);
+        std::vector<std::string> names = files().discarded_names(name);
+        names.push_back(aside);
+        for (const std::string& moved : names) {
+            const auto file = files().open(moved, OpenMode::read_only);
+            std::array<std::byte, 8> magic{};
+            if (file && (*file)->read_at(0, magic) && header_slot_has_magic(magic)) remove_leftover(moved, database);
+        }
     }
 
     /// A temporary file that a killed creator, backup or compaction left behind; perhaps a second name of this very database. One
@@ -335,7 +340,8 @@ Result<std::shared_ptr<Engine>> Engine::open(const OpenOptions& options) {
     }
 #endif
     if (options.auto_compact && !(options.auto_compact->dead_ratio > 0 && options.auto_compact->dead_ratio <= 1)) {
-        return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1.");
+        return Error(ErrorCode::invalid_config, "auto_compact's ratio of dead bytes is to be above 0 and at most 1. Give 0.5 for half of "
+                     "the file.");
     }
 #if EMDB_TTL
     if (options.default_ttl && options.default_ttl->count() < 0) {

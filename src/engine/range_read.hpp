@@ -17,6 +17,7 @@
 
 #include "crypto/secret_vector.hpp"
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
 
@@ -103,18 +104,19 @@ public:
                 if (fork_count_ != fork_count()) {
                     // A writer that the fork left behind in the parent may seem to be changing the index for ever.
                     failed_ = Error(ErrorCode::stopped, "The iterator over '" + keyspace_->database_path +
-                                    "' was made before this process was forked.");
+                                    "' was made before this process was forked. Make one on a database that was opened in this "
+                                    "process.");
                     return false;
                 }
                 refill();
             }
             const Journal& journal = in_.journal();
             const unsigned later = next_ + ahead;
-            if (later >= first_ahead && later < slice_.count) Engine::prefetch_frame(journal.address(slice_.offsets[later]));
+            if (later >= first_ahead && later < slice_.count) prefetch_(journal.address(slice_.offsets[later]));
             const std::uint64_t offset = slice_.offsets[next_++];
             if (next_ == 1 && cursor_.begins_behind(journal, offset)) continue;
             FrameView frame;
-            if (!journal.read(offset, verify_, frame, text_)) {
+            if (!read(journal, offset, frame)) {
                 fail(offset);
                 return false;
             }
@@ -142,8 +144,18 @@ private:
         }
         if (!readable) fail(index.unreadable() != 0 ? index.unreadable() : slice_.next);
         for (unsigned i = 0; i < (std::min)(first_ahead, slice_.count); ++i) {
-            Engine::prefetch_frame(in_.journal().address(slice_.offsets[i]));
+            prefetch_(in_.journal().address(slice_.offsets[i]));
         }
+    }
+
+    // As Journal::read; most frames have the shape of the one before.
+    bool read(const Journal& journal, std::uint64_t offset, FrameView& frame) noexcept {
+        if (journal.seals()) [[unlikely]] return journal.read(offset, true, frame, text_);
+        if (!journal.read_shape(offset, shape_, frame)) {
+            if (!journal.read_raw(offset, false, frame)) return false;
+            shape_ = FrameShape(frame);
+        }
+        return !verify_ || journal.validates(frame, offset);
     }
 
     void fail(std::uint64_t offset) {
@@ -161,6 +173,8 @@ private:
     RangeCursor cursor_;
     OrderedIndex::Slice slice_;
     unsigned next_ = 0;
+    FramePrefetch prefetch_;
+    FrameShape shape_;
     PlainText text_;
     std::optional<Error> failed_;
 };

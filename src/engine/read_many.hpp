@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
 
@@ -30,7 +31,7 @@ Error damaged_record_error(const std::string& path, const Journal& journal, std:
     FrameView frame;
     if (journal.seals() && journal.read_raw(offset, true, frame)) return forged_frame_error(path, offset);
     return Error(ErrorCode::corrupted, "'" + path + "' is damaged at offset " + std::to_string(offset) +
-                 ": the record there is not what was written. Restore the file from a backup.")
+                 ": the record there is not what was written. Restore the file from a backup, or save what is intact with Emdb::salvage.")
         .with_offset(offset);
 }
 
@@ -54,7 +55,7 @@ constinit inline thread_local FrameShape shape_last_read;
 // The frame at an offset, with start null if there is none.
 [[gnu::noinline]] inline FrameView Engine::read_and_remember_shape(const Journal& journal, std::uint64_t offset) noexcept {
     FrameView frame;
-    if (!journal.read_raw(offset, false, frame)) return FrameView();
+    if (!journal.read_raw(offset, false, frame) || frame.kind() != FrameKind::put) return FrameView();
     shape_last_read = FrameShape(frame);
     return frame;
 }
@@ -94,7 +95,7 @@ template <Engine::Wanted wanted, class Prepare, class Take, class Fail>
     const std::uint64_t offset = index.hash.find(hash);
     if (offset == 0) return;
     const Journal& journal = index.journal();
-    __builtin_prefetch(journal.address(offset));
+    prefetch_frame_head(journal.address(offset));
     prepare(shape_last_read.value_size());
     FrameView frame;
     PlainText text;

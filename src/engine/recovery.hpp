@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -158,7 +158,7 @@ private:
 
     Engine& engine_;
     CheckpointLoad* const checkpoint_;
-    std::unordered_map<std::uint32_t, KeyspaceState*> by_id_;
+    std::map<std::uint32_t, KeyspaceState*> by_id_;  ///< not hashed: a hostile file would choose ids that collide
     KeyspaceState* last_ = nullptr;
     std::array<Pending, ring_size> ring_;
     std::size_t filled_ = 0;
@@ -189,7 +189,9 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     }
     const std::uint64_t end = summary->end;
     const std::uint64_t durable_end = (std::max)(summary->vouched_end, checkpoint.durable_end());
-    if (summary->ends_with_close_mark && end == file_size) {
+    // Where a close could not cut the file, free space follows its mark.
+    const bool is_free = end == file_size || (!generation.file().cuts_mapped() && replay.torn_bytes(end) == 0);
+    if (summary->ends_with_close_mark && is_free) {
         generation.journal().start_at(end, file_size, durable_end);
         generation.flusher().start_at(durable_end, end);
         generation.flusher().ends_with_close_mark();
@@ -199,9 +201,10 @@ Result<void> Engine::recover(std::uint64_t file_size) {
     return settle_tail(file_size, *summary, durable_end, replay.torn_bytes(end));
 }
 
-// After an unclean close. What lies behind the journal's end is cut off, so that no stale frame can ever follow a new one, and the
-// part that is not known to be on the disk, by a mark or by a checkpoint, is written again. Both reach the disk before anything new
-// is written; but not before the first write or flush does the database wait for that.
+// After an unclean close. What lies behind the journal's end is cut off, or made zeros where the system does not cut a mapped file, so
+// that no stale frame can ever follow a new one, and the part that is not known to be on the disk, by a mark or by a checkpoint, is
+// written again. Both reach the disk before anything new is written; but not before the first write or flush does the database wait
+// for that.
 Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end,
                                  std::uint64_t torn) {
     File& file = generation().file();
@@ -213,10 +216,10 @@ Result<void> Engine::settle_tail(std::uint64_t file_size, const ReplaySummary& s
                                 ", nothing was torn.");
     }
     Journal& journal = generation().journal();
-    journal.start_at(summary.end, summary.end, durable_end);
+    journal.start_at(summary.end, file.cuts_mapped() ? summary.end : file_size, durable_end);
     if (auto rewritten = journal.rewrite_unvouched(); !rewritten) return rewritten;
     if (summary.end != file_size) {
-        if (auto cut = file.truncate(summary.end); !cut) return cut;
+        if (auto cut = file.cuts_mapped() ? file.truncate(summary.end) : journal.clear_tail(file_size); !cut) return cut;
     }
     journal.sync_before_appending();
     generation().flusher().start_at(durable_end, summary.vouched_end);

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "journal/frame_prefetch.hpp"
 #include "engine/opening.hpp"
 #include "engine/range_read.hpp"
 #include "engine/recovery.hpp"
@@ -156,7 +157,7 @@ private:
         const Journal& journal = source_journal();
         ExpiryMoment moment(source_.clock_);
         for (std::size_t i = 0; i < offsets.size(); ++i) {
-            if (i + ahead < offsets.size()) Engine::prefetch_frame(journal.address(offsets[i + ahead]));
+            if (i + ahead < offsets.size()) prefetch_frame(journal.address(offsets[i + ahead]));
             FrameView frame;
             PlainText text;
             if (!journal.read(offsets[i], true, frame, text)) return source_.damaged_error(journal, offsets[i]);
@@ -283,7 +284,7 @@ private:
             case FrameKind::close_mark: return {};
             default: break;
         }
-        if (source_journal().seals() && !source_journal().read(copied_, true, frame, text)) {
+        if (source_journal().seals() && !source_journal().read_any_kind(copied_, true, frame, text)) {
             return source_.damaged_error(source_journal(), copied_);
         }
         switch (frame.kind()) {
@@ -331,7 +332,7 @@ private:
         if (!offset) return std::move(offset).error();
         FrameView frame;
         PlainText text;
-        if (!target_journal().read(*offset, false, frame, text)) return source_.damaged_error(target_journal(), *offset);
+        if (!target_journal().read_any_kind(*offset, false, frame, text)) return source_.damaged_error(target_journal(), *offset);
         if (auto applied = apply(*offset, frame); !applied) return applied;
         return indexed_ ? indexed_->finish() : Result<void>();
     }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -26,17 +27,24 @@ inline bool meta_is_usable(Environment& environment, const std::string& path, co
     struct Nowhere {
         Result<void> apply(std::uint64_t, const FrameView&) { return {}; }
     };
-    if (file.sealer != nullptr) return false;  // encrypted databases have none
     if (!file.header || !file.seed || !file.survey->reach(file.size())) return false;
     const auto name = environment.files().absolute(path);
     if (!name) return false;
     const std::byte* const journal = file.survey->bytes();
-    const auto fits = check_meta_file(environment.files(), *name, *file.header, {journal, static_cast<std::size_t>(file.size())});
+    const auto fits = check_meta_file(environment.files(), *name, *file.header, {journal, static_cast<std::size_t>(file.size())},
+                                      file.sealer.get());
     if (!fits) return false;
+    std::unique_ptr<Sealer> sealer;  // one that knows what the checkpoint says, and no more
+#if EMDB_ENCRYPT
+    if (file.sealer != nullptr) {
+        sealer = std::make_unique<Sealer>(file.sealer->cipher(), file.sealer->key(), file.header->file_id);
+        if (!sealer->add_sessions(fits->sessions)) return false;
+    }
+#endif
     ReplaySummary before;
     before.end = fits->from;
     Nowhere nowhere;
-    const auto replayed = JournalReplay(journal, file.size(), file.coding(), path).run(nowhere, before);
+    const auto replayed = JournalReplay(journal, file.size(), {*file.seed, sealer.get()}, path).run(nowhere, before);
     return replayed && replayed->end >= fits->to;
 }
 

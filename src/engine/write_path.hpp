@@ -197,7 +197,7 @@ Result<Engine::Appended> Engine::append_put(const KeyspaceState& keyspace, Bytes
     if (!offset) return std::move(offset).error();
     Appended appended;
     appended.offset = *offset;
-    appended.view.size = content.frame_size();
+    appended.view.size = journal().frame_size(content);
     appended.view.expiry_unix_ms = expiry_unix_ms;
     appended.view.key = key;
     appended.view.value = value;

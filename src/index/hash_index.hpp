@@ -22,6 +22,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/atomic_wait.hpp"
 #include "base/result.hpp"
 #include "index/hash_table.hpp"
 #include "index/pins.hpp"
@@ -324,7 +325,7 @@ private:
             waiting.fetch_add(1, std::memory_order_seq_cst);
             std::uint64_t now = sequence.load(std::memory_order_seq_cst);
             while ((now & 1) != 0) {
-                sequence.wait(now, std::memory_order_seq_cst);
+                wait_for_change(sequence, now, std::memory_order_seq_cst);
                 now = sequence.load(std::memory_order_seq_cst);
             }
             waiting.fetch_sub(1, std::memory_order_relaxed);
@@ -334,7 +335,7 @@ private:
         void end() noexcept {
             // Together with the load of `waiting`: either a waiter sees this store before it sleeps, or it is seen here.
             sequence.store(sequence.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
-            if (waiting.load(std::memory_order_seq_cst) != 0) sequence.notify_all();
+            if (waiting.load(std::memory_order_seq_cst) != 0) wake_waiters(sequence);
         }
 
         /// The table that a position's slots are in; null: none yet.

@@ -28,6 +28,7 @@
 #include <optional>
 #include <span>
 
+#include "base/atomic_wait.hpp"
 #include "base/bytes.hpp"
 #include "index/node_pool.hpp"
 #include "index/pins.hpp"
@@ -220,7 +221,7 @@ private:
         waiting_.fetch_add(1, std::memory_order_seq_cst);
         std::uint64_t now = node.sequence.load(std::memory_order_seq_cst);
         while ((now & 1) != 0) {
-            node.sequence.wait(now, std::memory_order_seq_cst);
+            wait_for_change(node.sequence, now, std::memory_order_seq_cst);
             now = node.sequence.load(std::memory_order_seq_cst);
         }
         waiting_.fetch_sub(1, std::memory_order_relaxed);
@@ -276,7 +277,7 @@ private:
     void set_sequence(TreeNode& node, std::uint64_t sequence) noexcept {
         // Together with the load of `waiting_`: either a waiter sees this store before it sleeps, or it is seen here.
         node.sequence.store(sequence, std::memory_order_seq_cst);
-        if (waiting_.load(std::memory_order_seq_cst) != 0) node.sequence.notify_all();
+        if (waiting_.load(std::memory_order_seq_cst) != 0) wake_waiters(node.sequence);
     }
 
     /// Calls change(leaf, entry) on the locked leaf that has the entry.

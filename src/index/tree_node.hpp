@@ -23,6 +23,7 @@
 #include <new>
 
 #include "base/bytes.hpp"
+#include "base/coding.hpp"
 #include "crypto/plain_text.hpp"
 
 namespace emdb::detail {
@@ -81,11 +82,8 @@ inline std::size_t common_prefix(Bytes a, Bytes b) noexcept {
 
 /// The eight bytes of a key from `skip` on as a number that orders as they do; zeros where the key has ended.
 inline std::uint64_t key_window(Bytes key, std::size_t skip) noexcept {
+    if (key.size() >= skip + 8) [[likely]] return load_be64(key.data() + skip);
     std::uint64_t window = 0;
-    if (key.size() >= skip + 8) [[likely]] {
-        for (std::size_t i = 0; i < 8; ++i) window = (window << 8) | static_cast<std::uint8_t>(key.data()[skip + i]);
-        return window;
-    }
     for (std::size_t i = 0; i < 8; ++i) {
         window = (window << 8) | (skip + i < key.size() ? static_cast<std::uint8_t>(key.data()[skip + i]) : 0U);
     }

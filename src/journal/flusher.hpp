@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/atomic_wait.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
 #include "journal/journal.hpp"
@@ -48,7 +49,7 @@ public:
                     break;
                 }
             }
-            rounds_.wait(round, std::memory_order_acquire);
+            wait_for_change(rounds_, round, std::memory_order_acquire);
         }
         return lead([this] { return sync_and_mark(); });
     }
@@ -100,7 +101,7 @@ private:
                     return;
                 }
             }
-            rounds_.wait(round, std::memory_order_acquire);
+            wait_for_change(rounds_, round, std::memory_order_acquire);
         }
     }
 
@@ -113,7 +114,7 @@ private:
             syncing_ = false;
         }
         rounds_.fetch_add(1, std::memory_order_release);
-        rounds_.notify_all();
+        wake_waiters(rounds_);
         return result;
     }
 
@@ -130,7 +131,7 @@ private:
 
     Result<void> sync_and_cut_back() {
         const bool nothing_new = journal_.completed() == nothing_new_end_;
-        if (nothing_new && last_mark_closes_ && journal_.allocated() == nothing_new_end_) return {};
+        if (nothing_new && last_mark_closes_ && journal_.is_cut_back()) return {};
         if (!nothing_new) {
             if (auto synced = sync_file(); !synced) return synced;
         }

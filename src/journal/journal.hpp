@@ -36,6 +36,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic_wait.hpp"
 #include "base/callbacks.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
@@ -61,6 +62,7 @@ public:
           sealer_(sealer),
           allocates_(file.keeps_allocation()),
           zeroes_ahead_(allocates_ && !file.is_memory_backed()),
+          grows_ahead_(allocates_ || !file.maps_past_end()),
           mapped_append_(mapped_append && allocates_) {}
 
     /// The journal ends at `end`, and the file is `file_size` long. Call before anything else. What lies above `vouched_end` is
@@ -91,18 +93,31 @@ public:
         return {};
     }
 
+    /// Puts zeros where a torn tail is that can't be cut off: free space, as behind any journal's end.
+    Result<void> clear_tail(std::uint64_t file_size) {
+        const std::lock_guard lock(growth_);
+        return write_zeros(completed(), file_size);
+    }
+
     /// What is in the file now, its size included, is to reach the disk before anything is appended.
     void sync_before_appending() noexcept { sync_first_.store(true, std::memory_order_relaxed); }
 
     std::uint32_t seed() const noexcept { return seed_; }
     FrameCoding coding() const noexcept { return {seed_, sealer_}; }
     std::uint64_t mark_size() const noexcept { return mark_frame_size + (seals() ? frame_nonce_size + frame_tag_size : 0); }
+    /// How long the frame of `content` is when it has been appended.
+    std::uint64_t frame_size(const FrameContent& content) const noexcept {
+#if EMDB_ENCRYPT
+        if (sealer_ != nullptr) [[unlikely]] return SealedFrame(content).size();
+#endif
+        return content.frame_size();
+    }
     bool seals() const noexcept { return EMDB_ENCRYPT != 0 && sealer_ != nullptr; }
     std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_acquire) & ~frozen_bit; }
     bool poisoned() const noexcept { return (completed_.load(std::memory_order_relaxed) & frozen_bit) != 0; }
-    /// Where the file's allocated space ends; on file systems that don't keep allocations the journal's end.
+    /// Where the file's space ends that was made in advance; the journal's end where none is.
     std::uint64_t allocated() const noexcept {
-        return allocates_ ? (std::max)(allocated_.load(std::memory_order_relaxed), completed()) : completed();
+        return grows_ahead_ ? (std::max)(allocated_.load(std::memory_order_relaxed), completed()) : completed();
     }
 
     /// Appends one frame; returns its offset. An error before the frame had a place: nothing happened. After that the journal is
@@ -132,7 +147,7 @@ public:
         value = sealer_->make_session_value(random, *offset);
         FrameHead head(content, seed_);
         auto filled = fill(way, *offset, head, content);
-        if (filled) (void)sealer_->add_session(random);  // there is room
+        if (filled) (void)sealer_->add_session(random, *offset);  // there is room
         return filled;
     }
 #endif
@@ -156,9 +171,14 @@ public:
         return offset;
     }
 
-    /// The contents of the frame at an offset that the index gave out; those of a sealed one are in `text`. False: the bytes there
-    /// can't be a frame or, with `verify` and always if it is sealed, are not what was written.
-    bool read(std::uint64_t offset, bool verify, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
+    /// The record at an offset that the index gave out; its contents are in `text` if it is sealed. False: the bytes there can't be a
+    /// record or, with `verify` and always if it is sealed, are not what was written. Of another kind they are where a checkpoint
+    /// was made up.
+    bool read(std::uint64_t offset, bool verify, FrameView& frame, PlainText& text) const noexcept {
+        return read_any_kind(offset, verify, frame, text) && frame.kind() == FrameKind::put;
+    }
+    /// The same for a frame of any kind.
+    bool read_any_kind(std::uint64_t offset, bool verify, FrameView& frame, [[maybe_unused]] PlainText& text) const noexcept {
 #if EMDB_ENCRYPT
         if (sealer_ != nullptr) [[unlikely]] {
             return read_raw(offset, false, frame) && frame.is_sealed() && sealer_->open(frame, offset, text);
@@ -167,7 +187,7 @@ public:
         return read_raw(offset, verify, frame);
     }
 
-    /// The same as it lies in the file, sealed or not.
+    /// As it lies in the file, sealed or not.
     bool read_raw(std::uint64_t offset, bool verify, FrameView& frame) const noexcept {
         const std::byte* at = map_.at(offset);
         const std::uint64_t mapped_end = map_.mapped_end(offset);
@@ -197,7 +217,7 @@ public:
     /// Refuses every further append, and fails those under way above the watermark. The first call logs why.
     void poison(std::string_view why) noexcept {
         const bool first = (completed_.fetch_or(frozen_bit, std::memory_order_seq_cst) & frozen_bit) == 0;
-        completed_.notify_all();
+        wake_waiters(completed_);
         if (!first || !log_) return;
         char line[1024];  // there may be no memory
         const int size = std::snprintf(line, sizeof line, "%.*s Reads go on, but nothing more is written until the database is reopened.",
@@ -213,10 +233,13 @@ public:
         sync_first_.store(false, std::memory_order_release);
     }
 
-    /// After the last append: cuts the file back to the journal's end.
+    /// Whether cut_back() has nothing left to cut.
+    bool is_cut_back() const noexcept { return !file_.cuts_mapped() || allocated() == completed(); }
+    /// After the last append: cuts the file back to the journal's end, where a mapped file can be cut.
     Result<void> cut_back() {
         const std::lock_guard lock(growth_);
         window_.drop();
+        if (!file_.cuts_mapped()) return {};
         const std::uint64_t end = completed();
         if (auto cut = file_.truncate(end); !cut) return cut;
         allocated_.store(end, std::memory_order_relaxed);
@@ -469,7 +492,7 @@ private:
         if (!wait_for_turn(offset) || !completed_.compare_exchange_strong(expected, offset + size, std::memory_order_seq_cst)) {
             return Error(ErrorCode::poisoned, "An earlier write or sync failed; this write may or may not be found after reopening.");
         }
-        if (waiting_.load(std::memory_order_seq_cst) != 0) completed_.notify_all();
+        if (waiting_.load(std::memory_order_seq_cst) != 0) wake_waiters(completed_);
         return {};
     }
 
@@ -483,7 +506,7 @@ private:
         waiting_.fetch_add(1, std::memory_order_seq_cst);
         std::uint64_t completed = completed_.load(std::memory_order_seq_cst);
         while (completed != offset && (completed & frozen_bit) == 0) {
-            completed_.wait(completed, std::memory_order_seq_cst);
+            wait_for_change(completed_, completed, std::memory_order_seq_cst);
             completed = completed_.load(std::memory_order_seq_cst);
         }
         waiting_.fetch_sub(1, std::memory_order_relaxed);
@@ -496,6 +519,7 @@ private:
     Sealer* const sealer_;
     const bool allocates_;
     const bool zeroes_ahead_;
+    const bool grows_ahead_;  ///< the file is longer than the journal
     const bool mapped_append_;
     LogCallback log_;
     std::mutex growth_;

@@ -23,7 +23,11 @@
 // The directory: count of keyspaces (4), then each one's id (4), size of its name (4), count of shards that have a table (4), flags
 // (4), count of offsets in key order (8), their CRC-32C (4), zero (4), name; and of each shard with a table its number (4), buckets
 // (4), expiry entries (8), how many of these are not garbage (8), records (8), their logical bytes (8) and frame bytes (8), CRC-32C
-// of its section (4), zero (4).
+// of its section (4), zero (4). In a sealed file it ends with the sessions that had begun: their count (4), and of each where its frame
+// lies (8) and its random bytes (32).
+//
+// Of an encrypted database all this is sealed, see meta_seal.hpp: offsets are then those of what is sealed, and the two CRCs of the
+// journal are MACs.
 //
 // Nothing depends on this file: whatever is wrong with it (it is older than a change of layout, torn, of another database, of
 // another history of this one), the journal is replayed from its start instead. Hence it need not be synced before it gets its
@@ -47,7 +51,11 @@
 #include "base/config.hpp"
 #include "base/result.hpp"
 #include "checks/crc32c.hpp"
+#include "crypto/plain_text.hpp"
+#include "crypto/secret_vector.hpp"
 #include "journal/header.hpp"
+#include "journal/meta_seal.hpp"
+#include "journal/sealer.hpp"
 #include "os/contract.hpp"
 
 namespace emdb::detail {
@@ -86,7 +94,7 @@ struct MetaShard {
 
 struct MetaKeyspace {
     std::uint32_t id = 0;
-    std::string name;
+    SecretString name;
     std::vector<MetaShard> shards;
     bool order_is_complete = false;
     std::uint64_t ordered = 0;
@@ -103,12 +111,21 @@ struct MetaContents {
     std::uint32_t fingerprint_from = 0;
     std::uint32_t fingerprint_to = 0;
     std::uint32_t next_namespace_id = 1;
-    std::vector<MetaKeyspace> keyspaces;
+    SecretVector<MetaKeyspace> keyspaces;  // names may be secret
+    std::vector<SessionStart> sessions;    ///< none if the file is not sealed
 };
 
 /// The part of the journal below `end` that tells one history of a file from another.
 inline std::uint64_t meta_fingerprint_start(std::uint64_t end) noexcept {
     return end - (std::min)(end - journal_start, meta_fingerprint_size);
+}
+
+/// Tells one history of the journal from another.
+inline std::uint32_t meta_fingerprint(std::span<const std::byte> journal, [[maybe_unused]] const MetaSeal* seal) noexcept {
+#if EMDB_ENCRYPT
+    if (seal != nullptr) return seal->history(journal);
+#endif
+    return crc32c(journal.data(), journal.size());
 }
 
 /// Puts integers behind each other.
@@ -125,10 +142,10 @@ public:
         bytes_.insert(bytes_.end(), bytes, bytes + size);
     }
     void put_zeros_up_to(std::size_t size) { bytes_.resize(size); }
-    const std::vector<std::byte>& bytes() const noexcept { return bytes_; }
+    const SecretVector<std::byte>& bytes() const noexcept { return bytes_; }
 
 private:
-    std::vector<std::byte> bytes_;
+    SecretVector<std::byte> bytes_;
 };
 
 /// Takes them apart again. Reading behind the end yields zeros and is remembered.
@@ -158,7 +175,7 @@ private:
     bool failed_ = false;
 };
 
-inline std::vector<std::byte> encode_meta_directory(const MetaContents& contents) {
+inline SecretVector<std::byte> encode_meta_directory(const MetaContents& contents, bool sealed) {
     MetaEncoder out;
     out.put(static_cast<std::uint32_t>(contents.keyspaces.size()));
     for (const MetaKeyspace& keyspace : contents.keyspaces) {
@@ -182,10 +199,17 @@ inline std::vector<std::byte> encode_meta_directory(const MetaContents& contents
             out.put(std::uint32_t{0});
         }
     }
+    if (sealed) {
+        out.put(static_cast<std::uint32_t>(contents.sessions.size()));
+        for (const SessionStart& session : contents.sessions) {
+            out.put(session.offset);
+            out.put_bytes(session.random.data(), session.random.size());
+        }
+    }
     return out.bytes();
 }
 
-inline std::vector<std::byte> encode_meta_header(const MetaContents& contents, std::uint64_t directory_at,
+inline SecretVector<std::byte> encode_meta_header(const MetaContents& contents, std::uint64_t directory_at,
                                                  std::span<const std::byte> directory) {
     MetaEncoder out;
     out.put_bytes(meta_magic.data(), meta_magic.size());
@@ -209,26 +233,34 @@ inline std::vector<std::byte> encode_meta_header(const MetaContents& contents, s
 /// An open checkpoint file with a good header and directory, which fits its database.
 class MetaFile {
 public:
-    /// `journal` is the database's file. An error says what is wrong with the checkpoint; is_not_found() if there is none.
+    /// `journal` is the database's file, `sealer` null if that is not encrypted. An error says what is wrong with the checkpoint;
+    /// is_not_found() if there is none.
     static Result<MetaFile> open(FileSystem& files, const std::string& database, const Header& header,
-                                 std::span<const std::byte> journal) {
+                                 std::span<const std::byte> journal, const Sealer* sealer) {
         const std::string path = meta_path(database);
         auto file = files.open(path, OpenMode::read_only);
         if (!file) return std::move(file).error();
         MetaFile meta(std::move(*file), path);
-        auto read = meta.read(header, journal);
+        auto read = meta.read(header, journal, sealer);
         if (!read) return std::move(read).error();
         return meta;
+    }
+
+    /// Whether there is a checkpoint that is not sealed.
+    static bool is_plain(FileSystem& files, const std::string& database) {
+        const auto file = files.open(meta_path(database), OpenMode::read_only);
+        std::array<std::byte, sealed_meta_magic.size()> magic{};
+        return file && !((*file)->read_at(0, magic) && has_sealed_meta_magic(magic));
     }
 
     const MetaContents& contents() const noexcept { return contents_; }
 
     /// Fills `into` from the sections.
     Result<void> read_at(std::uint64_t offset, std::span<std::byte> into) const {
-        const auto size = file_->read_at(offset, into);
-        if (!size) return size.error();
-        if (*size != into.size()) return unfit("it is cut off");
-        return {};
+#if EMDB_ENCRYPT
+        if (seal_ != nullptr) return read_sealed(offset, into);
+#endif
+        return read_file(offset, into);
     }
 
     Error unfit(const char* why) const {
@@ -238,12 +270,68 @@ public:
 private:
     MetaFile(std::unique_ptr<File> file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
 
-    Result<void> read(const Header& header, std::span<const std::byte> journal) {
-        const auto size = file_->size();
+    Result<void> read_file(std::uint64_t offset, std::span<std::byte> into) const {
+        const auto size = file_->read_at(offset, into);
         if (!size) return size.error();
+        if (*size != into.size()) return unfit("it is cut off");
+        return {};
+    }
+
+#if EMDB_ENCRYPT
+    // From here on, read_at reads what is sealed. Returns how much that is.
+    Result<std::uint64_t> unseal(const Sealer& sealer, std::uint64_t file_size) {
+        MetaSeal::Head head;
+        if (auto got = read_file(0, head); !got) return got.error();
+        if (!has_sealed_meta_magic(head)) return unfit("it is not sealed, and the database is encrypted");
+        if (MetaSeal::make_head(std::span(head).subspan<MetaSeal::salt_offset, MetaSeal::salt_size>()) != head) {
+            return unfit("it has another format");
+        }
+        const auto sealed = MetaSeal::sealed_in(file_size);
+        if (!sealed) return unfit("it is cut off");
+        seal_ = MetaSeal::create(sealer, head);
+        if (seal_ == nullptr) return unfit("there is not enough memory for its key");
+        size_ = *sealed;
+        return size_;
+    }
+
+    // Pieces that are wanted as a whole are opened where they are to be.
+    Result<void> read_sealed(std::uint64_t offset, std::span<std::byte> into) const {
+        if (offset > size_ || into.size() > size_ - offset) return unfit("it is cut off");
+        const std::unique_ptr<std::byte[]> sealed(new (std::nothrow) std::byte[MetaSeal::piece_size + MetaSeal::tag_size]);
+        if (sealed == nullptr) return unfit("there is not enough memory for it");
+        while (!into.empty()) {
+            const MetaSeal::Piece piece = MetaSeal::piece_with(offset);
+            const auto size = static_cast<std::size_t>((std::min)(std::uint64_t{piece.size}, size_ - piece.start));
+            const std::span<std::byte> ciphertext(sealed.get(), size + MetaSeal::tag_size);
+            if (auto got = read_file(piece.at, ciphertext); !got) return got;
+            const auto skipped = static_cast<std::size_t>(offset - piece.start);
+            const std::size_t wanted = (std::min)(size - skipped, into.size());
+            PlainText text;
+            std::byte* const plain = wanted == size ? into.data() : text.make(size);
+            if (plain == nullptr) return unfit("there is not enough memory for it");
+            if (!seal_->open(piece.number, ciphertext, plain)) {
+                return unfit("it is damaged, or was sealed for another database or with another key");
+            }
+            if (wanted != size) std::memcpy(into.data(), plain + skipped, wanted);
+            into = into.subspan(wanted);
+            offset += wanted;
+        }
+        return {};
+    }
+#endif
+
+    Result<void> read(const Header& header, std::span<const std::byte> journal, [[maybe_unused]] const Sealer* sealer) {
+        auto size = file_->size();
+        if (!size) return size.error();
+#if EMDB_ENCRYPT
+        if (sealer != nullptr) size = unseal(*sealer, *size);
+        if (!size) return size.error();
+#endif
         std::array<std::byte, meta_header_size> head;
         if (auto got = read_at(0, head); !got) return got;
-        if (std::memcmp(head.data(), meta_magic.data(), meta_magic.size()) != 0) return unfit("it is something else");
+        if (std::memcmp(head.data(), meta_magic.data(), meta_magic.size()) != 0) {
+            return unfit(has_sealed_meta_magic(head) ? "it is of an encrypted database, and this one is not" : "it is something else");
+        }
         if (load_le<std::uint32_t>(head.data() + head.size() - 4) != crc32c(head.data(), head.size() - 4)) {
             return unfit("its header is damaged");
         }
@@ -267,7 +355,7 @@ private:
         if (directory_at < meta_header_size || directory_at > *size || directory_size != *size - directory_at) {
             return unfit("it is cut off");
         }
-        std::vector<std::byte> directory(static_cast<std::size_t>(directory_size));
+        SecretVector<std::byte> directory(static_cast<std::size_t>(directory_size));
         if (auto got = read_at(directory_at, directory); !got) return got;
         if (crc32c(directory.data(), directory.size()) != directory_crc) return unfit("its directory is damaged");
         return decode_directory(directory, directory_at);
@@ -285,7 +373,7 @@ private:
         if (to > journal.size()) return unfit("the database was longer when it was written");
         const auto fingerprint = [&](std::uint64_t end) {
             const std::uint64_t start = meta_fingerprint_start(end);
-            return crc32c(journal.data() + start, static_cast<std::size_t>(end - start));
+            return meta_fingerprint(journal.subspan(static_cast<std::size_t>(start), static_cast<std::size_t>(end - start)), seal_.get());
         };
         if (fingerprint(from) != contents_.fingerprint_from || fingerprint(to) != contents_.fingerprint_to) {
             return unfit("the database has another history than when it was written");
@@ -322,8 +410,20 @@ private:
             }
             contents_.keyspaces.push_back(std::move(keyspace));
         }
+        if (seal_ != nullptr) take_sessions(in);
         if (in.failed() || in.left() != 0 || !place_sections(sections_end)) return unfit("its directory makes no sense");
         return {};
+    }
+
+    void take_sessions(MetaDecoder& in) {
+        const auto count = in.take<std::uint32_t>();
+        for (std::uint32_t i = 0; i < count && !in.failed(); ++i) {
+            SessionStart session;
+            session.offset = in.take<std::uint64_t>();
+            const auto random = in.take_bytes(session.random.size());
+            std::copy(random.begin(), random.end(), session.random.begin());
+            contents_.sessions.push_back(session);
+        }
     }
 
     // Sections lie one behind the other and fill the place up to the directory exactly, so none is larger than the file.
@@ -349,6 +449,8 @@ private:
 
     std::unique_ptr<File> file_;
     std::string path_;
+    std::unique_ptr<const MetaSeal> seal_;  ///< null: not sealed
+    std::uint64_t size_ = 0;                ///< of what is sealed
     MetaContents contents_;
 };
 
@@ -366,8 +468,10 @@ public:
         (void)files_.remove(temporary_);  // the error that led here is the one to tell
     }
 
-    /// The temporary is made anew: what somebody left there, perhaps a link, is not written to.
-    Result<void> begin(File& database_file) {
+    /// The temporary is made anew: what somebody left there, perhaps a link, is not written to. `seal` is that of a new checkpoint, or
+    /// null.
+    Result<void> begin(File& database_file, std::unique_ptr<const MetaSeal> seal) {
+        seal_ = std::move(seal);
         if (auto removed = files_.remove(temporary_); !removed) return removed;
         auto file = files_.open(temporary_, OpenMode::create_new);
         if (!file) return std::move(file).error();
@@ -377,6 +481,9 @@ public:
     }
 
     Result<void> append(std::span<const std::byte> bytes) {
+#if EMDB_ENCRYPT
+        if (seal_ != nullptr) return append_sealed(bytes);
+#endif
         if (bytes.size() > buffer_size - buffer_.size()) {
             if (auto written = write_buffer(); !written) return written;
         }
@@ -387,11 +494,11 @@ public:
 
     /// With `durable`, it survives a power cut from here on.
     Result<void> finish(const MetaContents& contents, bool durable) {
+        const std::uint64_t directory_at = end_ + buffer_.size();
+        const SecretVector<std::byte> directory = encode_meta_directory(contents, seal_ != nullptr);
+        if (auto written = append(directory); !written) return written;
         if (auto written = write_buffer(); !written) return written;
-        const std::uint64_t directory_at = end_;
-        const std::vector<std::byte> directory = encode_meta_directory(contents);
-        if (auto written = write(directory); !written) return written;
-        if (auto written = file_->write_at(0, encode_meta_header(contents, directory_at, directory)); !written) return written;
+        if (auto written = write_header(encode_meta_header(contents, directory_at, directory)); !written) return written;
         if (durable) {
             if (auto synced = file_->sync(); !synced) return synced;
         }
@@ -403,13 +510,55 @@ public:
         return durable ? files_.sync_directory_of(database_) : Result<void>();
     }
 
+    const MetaSeal* seal() const noexcept { return seal_.get(); }
+
 private:
     static constexpr std::size_t buffer_size = std::size_t{256} << 10;
 
     Result<void> write_buffer() {
+#if EMDB_ENCRYPT
+        auto written = seal_ != nullptr && !buffer_.empty() ? write_piece(buffer_) : write(buffer_);
+#else
         auto written = write(buffer_);
+#endif
         buffer_.clear();
         return written;
+    }
+#if EMDB_ENCRYPT
+    Result<void> append_sealed(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            const std::size_t size = (std::min)(bytes.size(), MetaSeal::piece_size - buffer_.size());
+            if (size == MetaSeal::piece_size) {
+                if (auto written = write_piece(bytes.first(size)); !written) return written;
+            } else {
+                buffer_.insert(buffer_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+                if (buffer_.size() == MetaSeal::piece_size) {
+                    if (auto written = write_buffer(); !written) return written;
+                }
+            }
+            bytes = bytes.subspan(size);
+        }
+        return {};
+    }
+    Result<void> write_piece(std::span<const std::byte> plain) {
+        const MetaSeal::Piece piece = MetaSeal::piece_with(end_);
+        sealed_.resize(plain.size() + MetaSeal::tag_size);
+        seal_->seal(piece.number, plain, sealed_.data());
+        if (auto written = file_->write_at(piece.at, sealed_); !written) return written;
+        end_ += plain.size();
+        return {};
+    }
+#endif
+    Result<void> write_header(std::span<const std::byte> header) {
+#if EMDB_ENCRYPT
+        if (seal_ != nullptr) {
+            std::array<std::byte, sealed_meta_head_size + meta_header_size + MetaSeal::tag_size> bytes;
+            std::memcpy(bytes.data(), seal_->head().data(), sealed_meta_head_size);
+            seal_->seal(0, header, bytes.data() + sealed_meta_head_size);
+            return file_->write_at(0, bytes);
+        }
+#endif
+        return file_->write_at(0, header);
     }
     Result<void> write(std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
@@ -425,22 +574,25 @@ private:
     const std::string database_;
     const std::string temporary_;
     std::unique_ptr<File> file_;
-    std::uint64_t end_ = meta_header_size;
-    std::vector<std::byte> buffer_;
+    std::unique_ptr<const MetaSeal> seal_;  ///< null: it is not sealed
+    std::uint64_t end_ = meta_header_size;  ///< before what is in the buffer
+    SecretVector<std::byte> buffer_;
+    std::vector<std::byte> sealed_;
 };
 
 /// The part of the journal that must validate for a checkpoint to be used.
 struct MetaReplay {
     std::uint64_t from = 0;
     std::uint64_t to = 0;
+    std::vector<SessionStart> sessions;
 };
 
 /// Whether the checkpoint of the database at `database` is whole and fits it. `journal` is the database's file.
 inline Result<MetaReplay> check_meta_file(FileSystem& files, const std::string& database, const Header& header,
-                                             std::span<const std::byte> journal) {
-    const auto meta = MetaFile::open(files, database, header, journal);
+                                          std::span<const std::byte> journal, const Sealer* sealer) {
+    const auto meta = MetaFile::open(files, database, header, journal, sealer);
     if (!meta) return meta.error();
-    std::vector<std::byte> piece;
+    SecretVector<std::byte> piece;
     const auto check = [&](std::uint64_t at, std::uint64_t size, std::uint32_t expected) -> Result<void> {
         std::uint32_t crc = 0;
         while (size != 0) {
@@ -460,7 +612,7 @@ inline Result<MetaReplay> check_meta_file(FileSystem& files, const std::string& 
             return good.error();
         }
     }
-    return MetaReplay{meta->contents().replay_from, meta->contents().complete_to};
+    return MetaReplay{meta->contents().replay_from, meta->contents().complete_to, meta->contents().sessions};
 }
 
 }  // namespace emdb::detail

@@ -77,12 +77,13 @@ private:
         Sealer& sealer = *coding_.sealer;
         SessionRandom random;
         if (auto filled = environment_.fill_random(random); !filled) return filled;
-        const Sealer::SessionValue value = sealer.make_session_value(random, end());
+        const std::uint64_t offset = end();
+        const Sealer::SessionValue value = sealer.make_session_value(random, offset);
         FrameContent content;
         content.kind = FrameKind::session;
         content.value = Bytes(value.data(), value.size());
         if (auto appended = append(content); !appended) return appended;
-        return sealer.add_session(random) && sealer.begin_sealing() ? Result<void>() : Result<void>(out_of_memory());
+        return sealer.add_session(random, offset) && sealer.begin_sealing() ? Result<void>() : Result<void>(out_of_memory());
     }
 
     static Error out_of_memory() { return Error(ErrorCode::io, "Out of memory for sealing a record. Free some."); }

@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <vector>
 
 #include "base/coding.hpp"
 #include "base/config.hpp"
@@ -72,8 +71,8 @@ public:
                 auto end = validate_batch(frame, nonce, offset, damaged);
                 if (!end) return std::move(end).error();
                 if (*end == 0) return end_at(offset, damaged);
+                if (auto applied = apply_members(sink, next, *end); !applied) return std::move(applied).error();
                 next = *end;
-                if (auto applied = apply_members(sink); !applied) return std::move(applied).error();
             } else if (frame_is_mark(frame)) {
                 if (auto taken = take_mark(frame, offset); !taken) return std::move(taken).error();
             } else if (auto applied = sink.apply(offset, frame); !applied) {
@@ -93,7 +92,7 @@ private:
 
     Error damage(std::uint64_t offset, const char* what) const {
         return Error(ErrorCode::corrupted, "'" + path_ + "' is damaged at offset " + std::to_string(offset) + ": " + what +
-                     " Nothing was changed. Restore the file from a backup.")
+                     " Nothing was changed. Restore the file from a backup, or save what is intact with Emdb::salvage.")
             .with_offset(offset);
     }
 
@@ -147,7 +146,7 @@ private:
         return {};
     }
 
-    // Collects the members of a batch. Returns the batch's end, or 0 if a member (at `damaged`) does not validate.
+    // Looks at all members of a batch. Returns the batch's end, or 0 if a member (at `damaged`) does not validate.
     Result<std::uint64_t> validate_batch(const FrameView& batch, const FrameNonce& head, std::uint64_t head_offset,
                                          std::uint64_t& damaged) {
         if (batch.value.size() != batch_value_size) return damage(head_offset, "a batch makes no sense.");
@@ -157,39 +156,35 @@ private:
         damaged = head_offset;
         if (length > size_ - offset) return std::uint64_t{0};
         const std::uint64_t end = offset + length;
-        members_.clear();
-        while (offset < end) {
-            Member member{offset, {}};
-            const bool valid = parse_frame(at(offset), at(size_), member.frame) && frame_validates(member.frame, offset, seed_);
-            const bool fits = valid && member.frame.size <= end - offset;
-            if (valid && !(member_follows(head, member.frame, members_.size(), coding()) && (fits || !seals()))) return forged(offset);
+        std::uint64_t members = 0;
+        for (FrameView member; offset < end; offset += member.size, ++members) {
+            const bool valid = parse_frame(at(offset), at(size_), member) && frame_validates(member, offset, seed_);
+            const bool fits = valid && member.size <= end - offset;
+            if (valid && !(member_follows(head, member, members, coding()) && (fits || !seals()))) return forged(offset);
             if (!fits) {
                 damaged = offset;
                 return std::uint64_t{0};
             }
-            if (auto sensible = check(member.frame, offset); !sensible) return std::move(sensible).error();
-            if (!frame_is_record(member.frame)) return damage(offset, "a batch holds what it must not.");
-            members_.push_back(member);
-            offset += member.frame.size;
+            if (auto sensible = check(member, offset); !sensible) return std::move(sensible).error();
+            if (!frame_is_record(member)) return damage(offset, "a batch holds what it must not.");
         }
-        if (members_.size() != count) return damage(head_offset, "a batch has another number of members than it says.");
+        if (members != count) return damage(head_offset, "a batch has another number of members than it says.");
         return end;
     }
 
+    // Takes the members apart once more, rather than to remember them: a file may be one batch of many millions.
     template <class Sink>
-    Result<void> apply_members(Sink& sink) {
-        for (Member& member : members_) {
+    Result<void> apply_members(Sink& sink, std::uint64_t offset, std::uint64_t end) {
+        FrameView member;
+        for (std::uint64_t next = 0; offset < end; offset = next) {
+            parse_frame(at(offset), at(end), member);
+            next = offset + member.size;
             PlainText text;
-            if (auto opened = open(member.frame, member.offset, text); !opened) return opened;
-            if (auto applied = sink.apply(member.offset, member.frame); !applied) return applied;
+            if (auto opened = open(member, offset, text); !opened) return opened;
+            if (auto applied = sink.apply(offset, member); !applied) return applied;
         }
         return {};
     }
-
-    struct Member {
-        std::uint64_t offset;
-        FrameView frame;
-    };
 
     static constexpr bool expiry_supported = EMDB_TTL != 0;
 
@@ -199,7 +194,6 @@ private:
     Sealer* const sealer_;
     const std::string& path_;
     ReplaySummary summary_;
-    std::vector<Member> members_;
 };
 
 }  // namespace emdb::detail

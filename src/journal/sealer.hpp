@@ -15,7 +15,9 @@
 //                      can't be put behind another past of the file (a copy's) than its own
 //
 // A session's frame is durable before anything is sealed in the session: a frame of a session that nobody knows of proves that the
-// session's was damaged, and not torn. Frames lie in the order of their sessions.
+// session's was damaged, and not torn. Frames lie in the order of their sessions, so a frame opens only between the frame of its session
+// and that of the next: what somebody has put back from a tail that was cut off is refused, also where the journal was not replayed but
+// a checkpoint says which sessions there were.
 //
 // Any thread may open. Sessions are begun by the holder of all stripes, while no mark is appended, so that whoever seals knows the one
 // it is in.
@@ -29,13 +31,28 @@
 #include <mutex>
 #include <new>
 #include <span>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/config.hpp"
 #include "base/coding.hpp"
 #include "base/options.hpp"
 #include "journal/frame.hpp"
 #include "crypto/plain_text.hpp"
+
+namespace emdb::detail {
+
+using FileId = std::array<std::byte, 16>;
+using SessionRandom = std::array<std::byte, 32>;
+
+/// What a checkpoint keeps of a session.
+struct SessionStart {
+    std::uint64_t offset = 0;  ///< of its frame
+    SessionRandom random{};
+};
+
+}  // namespace emdb::detail
 
 #if EMDB_ENCRYPT
 
@@ -45,9 +62,6 @@
 #include "crypto/wipe.hpp"
 
 namespace emdb::detail {
-
-using FileId = std::array<std::byte, 16>;
-using SessionRandom = std::array<std::byte, 32>;
 
 /// A key in memory that is not swapped or dumped, if the system can.
 class DataKey {
@@ -120,21 +134,51 @@ public:
     }
 
     /// Takes over a session whose frame is in the journal. False: the frame is not one that was written so in that place, or it does not
-    /// follow the last one.
+    /// follow the last one and no checkpoint has told of it either.
     bool add_session(Bytes value, std::uint64_t offset) {
         SessionRandom random;
-        return session_number(value, offset, random) == last_session() + 1 && is_linked(value) && add_session(random);
+        const std::uint32_t number = session_number(value, offset, random);
+        if (knows_session(number)) return session(number).offset == offset && session(number).random == random;
+        return number == last_session() + 1 && is_linked(value) && add_session(random, offset);
     }
 
     /// The same where frames may have been lost, and sessions with them.
     bool add_session_behind_damage(Bytes value, std::uint64_t offset) {
         SessionRandom random;
         const std::uint32_t number = session_number(value, offset, random);
-        return number > last_session() && (number != last_session() + 1 || is_linked(value)) && add_session(number, random);
+        return number > last_session() && (number != last_session() + 1 || is_linked(value)) && add_session(number, random, offset);
     }
 
-    /// The same from a checkpoint, which vouches for it.
-    bool add_session(const SessionRandom& random) { return add_session(last_session() + 1, random); }
+    /// The same for one whose frame somebody has just written, or that a checkpoint vouches for.
+    bool add_session(const SessionRandom& random, std::uint64_t offset) { return add_session(last_session() + 1, random, offset); }
+
+    /// The sessions whose frames lie below `end`; none of them is lost.
+    std::vector<SessionStart> sessions_below(std::uint64_t end) const {
+        std::vector<SessionStart> starts;
+        const std::uint32_t last = last_session();
+        starts.reserve(last);
+        for (std::uint32_t number = 1; number <= last && session(number).offset < end; ++number) {
+            starts.push_back({session(number).offset, session(number).random});
+        }
+        return starts;
+    }
+    /// Takes over those of a checkpoint. False: they make no sense.
+    bool add_sessions(std::span<const SessionStart> starts) {
+        std::uint64_t before = 0;
+        for (const SessionStart& start : starts) {
+            if (start.offset <= std::exchange(before, start.offset) || !add_session(start.random, start.offset)) return false;
+        }
+        return true;
+    }
+
+    /// As before any session was added. Nobody else uses this yet.
+    void forget_sessions() noexcept {
+        last_.store(0, std::memory_order_relaxed);
+        for (auto& link : chunks_) delete link.exchange(nullptr, std::memory_order_relaxed);
+        for (std::size_t i = 0; i < pieces_; ++i) aeads_[i] = {};
+        pieces_ = 0;
+        used_ = 0;
+    }
 
     const SessionRandom& session_random(std::uint32_t number) const noexcept { return session(number).random; }
 
@@ -180,7 +224,7 @@ public:
         const auto head_size = static_cast<std::size_t>(body - frame.start);
         const auto sealed_size = static_cast<std::size_t>(frame.size) - head_size;
         const FrameNonce nonce = load_nonce(body - frame_nonce_size);
-        if (!knows_session(nonce.session)) return false;
+        if (!is_place_of_session(offset, nonce.session)) return false;
         const Aead* const opener = aead(nonce.session);
         std::byte* const plain = text.make(sealed_size - Aead::tag_size);
         if (opener == nullptr || plain == nullptr) return false;
@@ -199,9 +243,21 @@ public:
         return true;
     }
 
+    // --- checkpoints
+
+    /// A key of one checkpoint, which has a salt of its own; another one for each purpose.
+    void derive_checkpoint_key(std::string_view purpose, std::span<const std::byte, 32> salt,
+                               std::array<std::byte, 32>& into) const noexcept {
+        std::array<std::byte, 16 + 32> context;
+        std::memcpy(context.data(), file_id_.data(), file_id_.size());
+        std::memcpy(context.data() + 16, salt.data(), salt.size());
+        derive(purpose, context, into);
+    }
+
 private:
     struct Session {
         SessionRandom random{};
+        std::uint64_t offset = 0;  ///< of its frame
         bool known = false;  ///< false: its frame was lost
         std::atomic<const Aead*> aead{nullptr};
     };
@@ -274,10 +330,20 @@ private:
         return load_le<std::uint32_t>(value.data());
     }
 
-    bool add_session(std::uint32_t number, const SessionRandom& random) {
+    /// Frames lie in the order of their sessions, of which behind damage some may be lost.
+    bool is_place_of_session(std::uint64_t offset, std::uint32_t number) const noexcept {
+        if (!knows_session(number) || offset <= session(number).offset) return false;
+        const std::uint32_t last = last_session();
+        std::uint32_t next = number + 1;
+        while (next <= last && !knows_session(next)) ++next;
+        return next > last || offset < session(next).offset;
+    }
+
+    bool add_session(std::uint32_t number, const SessionRandom& random, std::uint64_t offset) {
         if (!make_room_for_session(number)) return false;
         Session& added = session(number);
         added.random = random;
+        added.offset = offset;
         added.known = true;
         last_.store(number, std::memory_order_release);
         return true;

@@ -206,7 +206,10 @@ private:
         const auto length = load_le<std::uint64_t>(head.value.data());
         const auto count = load_le<std::uint32_t>(head.value.data() + 8);
         std::uint64_t offset = head_offset + head.size;
-        if (length > size_ - offset) return {State::unfinished, size_, head_offset};
+        if (length > size_ - offset) {
+            gap_seen_ = true;  // from here on lengths may be anything
+            return {State::unfinished, size_, head_offset};
+        }
         const std::uint64_t end = offset + length;
         std::uint64_t members = 0;
         FrameView frame;

@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/config.hpp"
 #include "base/result.hpp"
@@ -92,6 +93,8 @@ public:
     virtual Result<void> allocate(std::uint64_t offset, std::uint64_t length) = 0;
     /// Cuts or extends (with zeros, unallocated) the file.
     virtual Result<void> truncate(std::uint64_t size) = 0;
+    /// Whether truncate() can cut a file of which anything is mapped.
+    virtual bool cuts_mapped() { return true; }
     /// Makes everything written so far, and the size, survive a power cut.
     virtual Result<void> sync() = 0;
 
@@ -158,6 +161,8 @@ public:
     /// Where rename_replacing() moves what it can't replace; empty: never anywhere. If it is cut off in between, nothing has the name
     /// `to`; when it is over, what was moved may still be there.
     virtual std::string aside_name(const std::string&) { return {}; }
+    /// The names of what was moved aside from `to` earlier and could not be removed yet, because it was in use.
+    virtual std::vector<std::string> discarded_names(const std::string&) { return {}; }
     /// Atomically gives `from` the name `to` if nothing has it; false: something has.
     virtual Result<bool> rename_if_absent(const std::string& from, const std::string& to) = 0;
     /// Removing an absent file is no error.

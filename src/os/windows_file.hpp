@@ -43,8 +43,8 @@ private:
 
 class WindowsFile final : public File {
 public:
-    WindowsFile(WindowsHandle handle, std::string path, bool writable) noexcept
-        : handle_(std::move(handle)), path_(std::move(path)), writable_(writable) {}
+    WindowsFile(WindowsHandle handle, std::string path, bool writable, std::uint64_t volume) noexcept
+        : handle_(std::move(handle)), path_(std::move(path)), writable_(writable), volume_(volume) {}
 
     Result<std::uint64_t> size() override {
         LARGE_INTEGER size;
@@ -112,6 +112,8 @@ public:
         if (!fits(size, 0)) return system_error(action, path_, ERROR_FILE_TOO_LARGE);
         return set_size(size, action);
     }
+
+    bool cuts_mapped() override { return false; }
 
     Result<void> sync() override {
         if (!writable_) return {};  // has written nothing, and the call would be refused
@@ -184,7 +186,9 @@ public:
     Result<FileIdentity> identity() override {
         BY_HANDLE_FILE_INFORMATION info;
         if (!GetFileInformationByHandle(handle_.get(), &info)) return failed("find out the identity of");
-        return identity_of(info);
+        FileIdentity found = identity_of(info);
+        found.device = volume_;
+        return found;
     }
 
     static FileIdentity identity_of(const BY_HANDLE_FILE_INFORMATION& info) noexcept {
@@ -266,6 +270,7 @@ private:
     WindowsHandle handle_;
     std::string path_;
     const bool writable_;
+    const std::uint64_t volume_;  ///< as it was at the opening: it stays, but Wine can't tell the volume of a file that was renamed since
     std::atomic<Answer> keeps_allocation_{Answer::unknown};
     std::mutex views_mutex_;
     std::vector<std::weak_ptr<WindowsView>> writable_views_;

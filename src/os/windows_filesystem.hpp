@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/result.hpp"
 #include "os/contract.hpp"
@@ -34,10 +35,13 @@ public:
             CreateFileW(wide.c_str(), access, share_all, nullptr, disposition, FILE_ATTRIBUTE_NORMAL, nullptr));
         if (!handle) return failed(action, path);
         if (GetFileType(handle.get()) != FILE_TYPE_DISK) return refused(path, "it is a device or a pipe");
-        return std::make_unique<WindowsFile>(std::move(handle), path, mode != OpenMode::read_only);
+        BY_HANDLE_FILE_INFORMATION info;
+        if (!GetFileInformationByHandle(handle.get(), &info)) return failed(action, path);
+        return std::make_unique<WindowsFile>(std::move(handle), path, mode != OpenMode::read_only, info.dwVolumeSerialNumber);
     }
 
     Result<FileStatus> status(const std::string& path) override {
+        if (auto whole = refuse_nul(path); !whole) return std::move(whole).error();
         FileStatus result;
         const std::wstring wide = to_windows_path(path);
         // Without asking for its contents, and as a backup program so that directories open too.
@@ -63,8 +67,8 @@ public:
         return result;
     }
 
-    /// A file that is open or mapped can't be replaced, but it can be renamed: it is moved aside first, as "<to>.old", which is removed at
-    /// once if the system lets it, else by the next rename or opening.
+    /// A file that is open or mapped can't be replaced, but it can be renamed: it is moved aside first, as "<to>.old", and then out of the
+    /// way of the next one.
     Result<void> rename_replacing(const std::string& from, const std::string& to) override {
         if (move(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH)) return {};
         const DWORD why = GetLastError();
@@ -72,18 +76,25 @@ public:
             return system_error("rename '" + from + "' to", to, static_cast<int>(why));
         }
         const std::string aside = aside_name(to);
-        (void)remove(aside);  // if something is in the way, the next call says so
+        discard(to);  // if something is in the way, the next call says so
         if (!move(to, aside, MOVEFILE_WRITE_THROUGH)) return failed("rename to '" + aside + "' the file", to);
         if (!move(from, to, MOVEFILE_WRITE_THROUGH)) {
             const Error error = failed("rename '" + from + "' to", to);
             (void)move(aside, to, MOVEFILE_WRITE_THROUGH);  // else settle_rename() does it
             return error;
         }
-        (void)remove(aside);
+        discard(to);
         return {};
     }
 
     std::string aside_name(const std::string& to) override { return to + ".old"; }
+
+    std::vector<std::string> discarded_names(const std::string& to) override {
+        constexpr int discarded_max = 8;
+        std::vector<std::string> names;
+        for (int number = 1; number <= discarded_max; ++number) names.push_back(aside_name(to) + std::to_string(number));
+        return names;
+    }
 
     Result<bool> rename_if_absent(const std::string& from, const std::string& to) override {
         if (move(from, to, MOVEFILE_WRITE_THROUGH)) return true;
@@ -119,6 +130,7 @@ public:
     }
 
     Result<std::string> absolute(const std::string& path) override {
+        if (auto whole = refuse_nul(path); !whole) return std::move(whole).error();
         const std::wstring full = to_full_windows_path(path);
         if (full.empty()) return failed("make absolute the path", path);
         return to_utf8(full);
@@ -143,11 +155,31 @@ private:
         return Error(ErrorCode::io, std::move(message)).with_os_error(ERROR_ACCESS_DENIED);
     }
 
+    // Cut off at the NUL it would name another file.
+    static Result<void> refuse_nul(const std::string& path) {
+        const std::size_t nul = path.find('\0');
+        if (nul == std::string::npos) return {};
+        return Error(ErrorCode::invalid_argument, "cannot use the path '" + path.substr(0, nul) + "' followed by a NUL byte. Remove "
+                     "everything from the NUL byte on.");
+    }
+
     static bool move(const std::string& from, const std::string& to, DWORD flags) {
         const std::wstring wide_from = to_windows_path(from);
         if (wide_from.empty()) return false;
         const std::wstring wide_to = to_windows_path(to);
         return !wide_to.empty() && MoveFileExW(wide_from.c_str(), wide_to.c_str(), flags);
+    }
+
+    // Has what was moved aside removed: now, or when the last who has it open closes it, or by the next rename or opening if it is mapped.
+    // Until then it has a name, and that must not be the one that the next file to be moved aside gets.
+    void discard(const std::string& to) {
+        const std::string aside = aside_name(to);
+        for (const std::string& name : discarded_names(to)) {
+            (void)remove(name);
+            if (!move(aside, name, 0)) continue;
+            (void)remove(name);
+            return;
+        }
     }
 
     // Full paths have backslashes only, one between names.

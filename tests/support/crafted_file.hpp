@@ -24,6 +24,8 @@ public:
     }
 
     const std::string& bytes() const noexcept { return bytes_; }
+    std::string& bytes() noexcept { return bytes_; }
+    const emdb::detail::Header& header() const noexcept { return header_; }
     std::uint64_t size() const noexcept { return bytes_.size(); }
     void raw(std::string_view bytes) { bytes_ += bytes; }
 

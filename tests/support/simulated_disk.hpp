@@ -58,6 +58,7 @@ public:
     std::uint32_t process_id() override { return 4242; }
     std::string host_name() override { return "simulated"; }
     void set_now_unix_ms(std::uint64_t now) noexcept { now_unix_ms_ = now; }
+    bool clock_was_moved() const noexcept { return now_unix_ms_ != now_at_start; }
 
     // Power -------------------------------------------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ public:
         machine_.fault_matches = 0;
     }
     void stop_failing() noexcept { machine_.fault.reset(); }
+    bool may_fail() const noexcept { return machine_.fault.has_value(); }
     std::uint64_t faults_injected() const noexcept { return machine_.faults_injected; }
     void set_capacity(std::uint64_t bytes) noexcept { machine_.settings.capacity = bytes; }
 
@@ -205,11 +207,36 @@ private:
     }
 
     Result<void> rename_replacing(const std::string& from, const std::string& to) override {
+        if (machine_.settings.keeps_mapped && is_mapped(to)) return rename_aside(from, to);
         bool found = false;
         const Result<void> done =
             machine_.perform(Operation::rename_replacing, from, 0, 0, [&] { found = rename(from, to); });
         if (done && !found) return no_such_file(Operation::rename_replacing, from);
         return done;
+    }
+
+    std::string aside_name(const std::string& to) override { return machine_.settings.keeps_mapped ? to + ".old" : std::string(); }
+
+    bool is_mapped(const std::string& name) {
+        const std::lock_guard lock(machine_.mutex);
+        const auto found = machine_.names.find(name);
+        return found != machine_.names.end() && machine_.inodes.at(found->second)->is_mapped();
+    }
+
+    // As WindowsFileSystem does it: any step may fail or be the last one.
+    Result<void> rename_aside(const std::string& from, const std::string& to) {
+        const std::string aside = aside_name(to);
+        const auto step = [&](const std::string& name, const std::string& other) {
+            return machine_.perform(Operation::rename_replacing, name, 0, 0, [&] { rename(name, other); });
+        };
+        (void)remove(aside);
+        if (auto moved = step(to, aside); !moved) return moved;
+        if (auto moved = step(from, to); !moved) {
+            (void)step(aside, to);
+            return moved;
+        }
+        (void)remove(aside);
+        return {};
     }
 
     Result<bool> rename_if_absent(const std::string& from, const std::string& to) override {
@@ -274,7 +301,8 @@ private:
 
     SimulatedMachine machine_;
     SeededRandom entropy_;
-    std::uint64_t now_unix_ms_ = 1'700'000'000'000;
+    static constexpr std::uint64_t now_at_start = 1'700'000'000'000;
+    std::uint64_t now_unix_ms_ = now_at_start;
 };
 
 }  // namespace emdb_test

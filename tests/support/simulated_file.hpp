@@ -74,8 +74,12 @@ public:
         });
     }
     Result<void> truncate(std::uint64_t size) override {
+        if (!cuts_mapped() && size < inode_->size() && inode_->is_mapped()) {
+            return machine_.violation(Operation::truncate, name_, "it is mapped, and can't be cut");
+        }
         return grow(Operation::truncate, 0, size, [&] { inode_->truncate(size); });
     }
+    bool cuts_mapped() override { return !machine_.settings.keeps_mapped; }
 
     Result<void> sync() override {
         if (machine_.before_sync) machine_.before_sync(name_);
@@ -147,7 +151,16 @@ private:
 
     bool is_locked() const noexcept { return inode_->locked || inode_->shared_locks > 0; }
 
-    // Keeps the file's memory for a mapping, and knows where stores may come from while it lasts.
+    // Keeps the file's memory for a mapping to read from.
+    struct Mapped {
+        std::shared_ptr<SimulatedInode> inode;
+        explicit Mapped(std::shared_ptr<SimulatedInode> of) : inode(std::move(of)) { inode->add_mapping(); }
+        Mapped(const Mapped&) = delete;
+        Mapped& operator=(const Mapped&) = delete;
+        ~Mapped() { inode->remove_mapping(); }
+    };
+
+    // The same to store to: knows where stores may come from while it lasts.
     struct Window {
         std::shared_ptr<SimulatedInode> inode;
         std::uint64_t begin, end;
@@ -192,8 +205,12 @@ private:
         if (!writable && !maps_past_end() && offset + length > inode_->size()) {
             return machine_.violation(operation, name_, "it reaches beyond the end of the file");
         }
-        std::shared_ptr<void> keep_alive = inode_;
-        if (writable) keep_alive = std::make_shared<Window>(inode_, offset, offset + length);
+        std::shared_ptr<void> keep_alive;
+        if (writable) {
+            keep_alive = std::make_shared<Window>(inode_, offset, offset + length);
+        } else {
+            keep_alive = std::make_shared<Mapped>(inode_);
+        }
         return emdb::detail::Mapping(inode_->data() + offset, length, nullptr, std::move(keep_alive));
     }
 

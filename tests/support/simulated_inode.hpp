@@ -11,6 +11,7 @@
 // bytes; for a store through a mapping the bytes must differ, as an equal store can't be told from none.
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -97,6 +98,11 @@ public:
         windows_.erase(std::find(windows_.begin(), windows_.end(), Window(begin, end)));
         windows_gone_.emplace_back(begin, end);
     }
+
+    void add_mapping() noexcept { mappings_.fetch_add(1, std::memory_order_relaxed); }
+    void remove_mapping() noexcept { mappings_.fetch_sub(1, std::memory_order_relaxed); }
+    /// For reading, that is; a journal that is open always has one.
+    bool is_mapped() const noexcept { return mappings_.load(std::memory_order_relaxed) != 0; }
 
     void sync() {
         for (const std::size_t sector : dirty_sectors()) write_back(sector);
@@ -233,6 +239,7 @@ private:
     std::vector<std::uint64_t> sizes_between_;  // since the last durable one
     std::vector<bool> touched_;
     std::vector<bool> allocated_;
+    std::atomic<int> mappings_{0};
     std::mutex windows_mutex_;
     std::vector<Window> windows_;
     std::vector<Window> windows_gone_;  // since they were last looked at

@@ -65,6 +65,7 @@ struct DiskSettings {
     std::uint64_t seed = 1;
     bool keeps_allocation = true;
     bool maps_past_end = true;
+    bool keeps_mapped = false;  ///< what is mapped is neither cut nor replaced, as on Windows
     bool is_memory_backed = false;  ///< changes what the engine does, not what the disk does
     std::uint64_t capacity = std::numeric_limits<std::uint64_t>::max();  ///< bytes in all files; more is "no space left"
     std::uint64_t write_back_one_in = 8;                                 ///< operations; 0: nothing in the background

@@ -45,7 +45,7 @@ public:
     /// The folder itself, without a separator at its end; in UTF-8.
     std::string path() const { return to_utf8(path_); }
     /// The path of a name in the folder, which need not exist.
-    std::string file(const std::string& name) const { return path() + "/" + name; }
+    std::string file(const std::string& name) const { return path() + static_cast<char>(std::filesystem::path::preferred_separator) + name; }
 
 private:
     static std::string to_utf8(const std::filesystem::path& path) {
