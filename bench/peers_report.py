@@ -1,5 +1,6 @@
 """Medians, verdicts and Markdown from the samples of run_peers.py."""
 
+import re
 import statistics
 
 # A run during which other processes had more of the machine than this does not count, if there is a quieter one.
@@ -45,7 +46,8 @@ ROWS = {
 def summarise(samples):
     """{(workload, records): {"engines": {name: {"about", "figures": {id: {...}}}}, "verdicts": [...]}} with keys as text."""
     machines = [sample["machine"] for sample in samples if ";" in sample["machine"]]  # stores in Rust do not say
-    report = {"machine": machines[-1] if machines else "", "workloads": {}}
+    machine = re.sub(r"(Linux \d+\.\d+)[^;]*", r"\1", machines[-1]) if machines else ""
+    report = {"machine": machine, "workloads": {}}
     for sample in quiet_ones(samples):
         workload = report["workloads"].setdefault(f"{sample['workload']} {sample['records']}", {"engines": {}})
         engine = workload["engines"].setdefault(
