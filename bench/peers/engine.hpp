@@ -61,7 +61,7 @@ class ScanSum {
     std::uint64_t sum_ = 0;
 };
 
-/// Several operations of some store are impossible: their phase is left out.
+/// For an operation that a store does not have: its phase is left out of the report.
 class Unsupported : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
