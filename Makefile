@@ -42,6 +42,8 @@ help:
 	@echo 'make demo [DIR=.]  index a directory tree into a database, kill it half-way, recover, query'
 	@echo 'make cli           build the command line, build/emdb; see examples/cli/README.md'
 	@echo 'make bench         measure, against limits probed in the same run'
+	@echo 'make bench-peers   measure, against other stores; WORKLOAD=, RECORDS=. See bench/README.md'
+	@echo 'make bench-smoke   fail if emdb has become slow against the bare probes'
 	@echo 'make examples      build every program in examples/; make build/examples/NAME for one'
 	@echo 'make header        regenerate emdb.hpp from src/'
 	@echo 'make check-header  fail if emdb.hpp is out of step with src/'
@@ -239,6 +241,8 @@ build/emdb: $(patsubst %,build/cli/%.o,$(CLI))
 	$(CXX) $(FLAGS) -O2 $^ $(LDFLAGS) -o $@
 
 -include $(wildcard build/cli/*.d)
+
+include bench/rules.mk
 
 build/bench/%: bench/%.cpp $(wildcard bench/*.hpp bench/*/*.hpp) emdb.hpp
 	@mkdir -p $(@D)

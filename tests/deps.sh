@@ -1,7 +1,8 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, libfuzzer, openssl, libsodium, doxygen,
-# and platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, libfuzzer, openssl, libsodium, doxygen;
+# platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them;
+# and for the benchmarks lmdb, rocksdb, leveldb, sqlite, kyotocabinet, tkrzw, wiredtiger.
 set -u
 
 has_header() {
@@ -26,6 +27,13 @@ present() {
     liburing) has_header liburing.h ;;
     openssl) has_header openssl/evp.h ;;
     libsodium) has_header sodium.h ;;
+    lmdb) has_header lmdb.h ;;
+    rocksdb) has_header rocksdb/db.h ;;
+    leveldb) has_header leveldb/db.h ;;
+    sqlite) has_header sqlite3.h ;;
+    kyotocabinet) has_header kcpolydb.h ;;
+    tkrzw) has_header tkrzw_dbm.h ;;
+    wiredtiger) has_header wiredtiger.h ;;
     clang) command -v clang++ >/dev/null ;;
     clang-format | doxygen) command -v "$1" >/dev/null ;;
     platform-windows) has_program x86_64-w64-mingw32-g++-posix && { [ -x /usr/lib/wine/wine64 ] || has_program wine64 || has_program wine; } ;;
@@ -47,6 +55,13 @@ package_of() {
     platform-i686) echo g++-i686-linux-gnu ;;
     platform-*) echo "g++-${1#platform-}-linux-gnu" qemu-user ;;
     libfuzzer) echo "clang $(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
+    lmdb) echo liblmdb-dev ;;
+    rocksdb) echo librocksdb-dev ;;
+    leveldb) echo libleveldb-dev ;;
+    sqlite) echo libsqlite3-dev ;;
+    kyotocabinet) echo libkyotocabinet-dev ;;
+    tkrzw) echo libtkrzw-dev ;;
+    wiredtiger) echo libwiredtiger-dev ;;
     *) echo "$1" ;;
     esac
 }

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "mapping.hpp"
@@ -20,6 +21,13 @@
 #include "workload.hpp"
 
 namespace bench {
+
+/// Records in load order, for whoever has no Workload: all that the probes ask of one.
+struct PairsOf {
+    std::span<const std::pair<std::string_view, std::string_view>> of;
+    std::span<const std::pair<std::string_view, std::string_view>> pairs() const { return of; }
+    std::size_t records() const { return of.size(); }
+};
 
 /// Copies a frame of `overhead` bytes, key and value to `to`.
 inline void put_frame(char* to, std::size_t overhead, emdb::Bytes key, emdb::Bytes value) {
@@ -32,7 +40,7 @@ inline void put_frame(char* to, std::size_t overhead, emdb::Bytes key, emdb::Byt
 /// Appends all records to a fresh file through a shared map, pages populated 1 MiB ahead, and syncs nothing. Allocating
 /// and mapping the file are not counted. (One map of the whole file: a window of 8 MiB that moves along costs about the
 /// same if it starts at a multiple of 2 MiB, and three times as much if not, measured on ext4 with large folios.)
-inline Cost append_mapped(const std::filesystem::path& path, const Workload& work, std::size_t overhead) {
+template <class Work> Cost append_mapped(const std::filesystem::path& path, const Work& work, std::size_t overhead) {
     const std::size_t frame = overhead + key_size + value_size;
     const std::size_t size = (work.records() * frame / mebibyte + 2) * mebibyte;
     FileDescriptor file(path, O_RDWR | O_CREAT | O_TRUNC);
@@ -52,7 +60,7 @@ inline Cost append_mapped(const std::filesystem::path& path, const Workload& wor
 }
 
 /// Where each record's key lies in a file of put_frame() frames.
-inline std::vector<std::size_t> frame_offsets(const Workload& work, std::size_t overhead) {
+template <class Work> std::vector<std::size_t> frame_offsets(const Work& work, std::size_t overhead) {
     std::vector<std::size_t> offsets;
     const std::size_t frame = overhead + key_size + value_size;
     for (std::size_t i = 0; i < work.records(); ++i) offsets.push_back(i * frame + overhead);
@@ -85,7 +93,8 @@ inline std::size_t home_of(std::uint64_t hash, std::size_t slot_count) {
 /// records' sizes, takes no lock, checks no CRC, and can neither grow nor fail.
 class BareProbe {
   public:
-    BareProbe(const std::filesystem::path& path, const Workload& work, const std::vector<std::size_t>& offsets)
+    template <class Work>
+    BareProbe(const std::filesystem::path& path, const Work& work, const std::vector<std::size_t>& offsets)
         : file_(path, O_RDONLY),
           map_(file_, std::filesystem::file_size(path), PROT_READ),
           slot_count_(work.records() * 10 / 7 + 1),

@@ -72,9 +72,9 @@ inline std::string describe_machine(const std::string& file_system) {
            first_line("/sys/kernel/mm/transparent_hugepage/enabled");
 }
 
-/// Bytes that /proc/self/smaps_rollup reports under `field` ("Anonymous", "FilePmdMapped", ...).
-inline std::uint64_t memory_of_process(const std::string& field) {
-    std::ifstream file("/proc/self/smaps_rollup");
+/// Bytes that /proc/self/smaps_rollup reports under `field` ("Anonymous", "FilePmdMapped", ...), or /proc/self/status.
+inline std::uint64_t memory_of_process(const std::string& field, const char* source = "/proc/self/smaps_rollup") {
+    std::ifstream file(source);
     for (std::string line; std::getline(file, line);) {
         if (line.starts_with(field + ":")) return std::stoull(line.substr(field.size() + 1)) * 1024;
     }

@@ -124,10 +124,12 @@ template <class F> Cost time_whole(std::size_t count, F&& f) {
     return {nanoseconds(Clock::now() - wall) / as_double(count), processor_used / as_double(count)};
 }
 
-/// Does f(i) `count` times by several threads, which take `chunk` operations at a time until none is left, so that they
-/// end together: wall-clock nanoseconds from their release to the end of the last one, for each operation of them all.
-/// Starting and joining the threads is not in it.
-template <class F> double time_threads(std::size_t threads, std::size_t count, std::size_t chunk, F&& f) {
+/// Does `count` operations by several threads, which take `chunk` of them at a time until none is left, so that they end
+/// together: wall-clock nanoseconds from their release to the end of the last one, for each operation of them all.
+/// Starting and joining the threads is not in it, nor is begin(thread), which each thread calls before its release and
+/// which returns a function f(i) that does operation i.
+template <class Begin>
+double time_threads_each(std::size_t threads, std::size_t count, std::size_t chunk, Begin&& begin) {
     std::atomic<std::size_t> next = 0;
     std::latch ready(static_cast<std::ptrdiff_t>(threads));
     std::latch go(1);
@@ -135,6 +137,7 @@ template <class F> double time_threads(std::size_t threads, std::size_t count, s
     std::vector<std::thread> running;
     for (std::size_t thread = 0; thread < threads; ++thread) {
         running.emplace_back([&, thread] {
+            auto f = begin(thread);
             ready.count_down();
             go.wait();
             for (;;) {
@@ -150,6 +153,11 @@ template <class F> double time_threads(std::size_t threads, std::size_t count, s
     go.count_down();
     for (std::thread& thread : running) thread.join();
     return nanoseconds(*std::max_element(ends.begin(), ends.end()) - start) / as_double(count);
+}
+
+/// The same for threads that need nothing of their own: f(i).
+template <class F> double time_threads(std::size_t threads, std::size_t count, std::size_t chunk, F&& f) {
+    return time_threads_each(threads, count, chunk, [&f](std::size_t) { return [&f](std::size_t i) { f(i); }; });
 }
 
 }  // namespace bench

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/atomic.hpp"
 #include "index/thread_slot.hpp"
 #include "journal/flusher.hpp"
 #include "journal/header.hpp"
@@ -79,7 +80,7 @@ private:
     static constexpr std::uint64_t retired_bit = std::uint64_t{1} << 63;
 
     struct alignas(64) Stripe {
-        std::atomic<std::uint64_t> count{0};
+        Atomic<std::uint64_t> count{0};
     };
 
     ~Generation() = default;
@@ -95,7 +96,7 @@ private:
     Flusher flusher_;
     std::vector<Kept> kept_;
     std::array<Stripe, stripe_count> references_;
-    std::atomic<std::uint32_t> unfinished_{stripe_count};
+    Atomic<std::uint32_t> unfinished_{stripe_count};
 };
 
 /// A counted reference on a generation.

@@ -22,6 +22,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/atomic.hpp"
 #include "base/atomic_wait.hpp"
 #include "base/result.hpp"
 #include "index/hash_table.hpp"
@@ -304,14 +305,14 @@ private:
     static constexpr std::uint32_t buckets_per_step = 64;
 
     struct alignas(64) Shard {
-        std::atomic<std::uint64_t> sequence{0};
-        std::atomic<HashTable*> table{nullptr};
-        std::atomic<HashTable*> next{nullptr};
-        std::atomic<std::uint32_t> boundary{0};
-        mutable std::atomic<std::uint32_t> waiting{0};
-        std::atomic<std::uint64_t> records{0};
-        std::atomic<std::uint64_t> logical_bytes{0};
-        std::atomic<std::uint64_t> frame_bytes{0};
+        Atomic<std::uint64_t> sequence{0};
+        Atomic<HashTable*> table{nullptr};
+        Atomic<HashTable*> next{nullptr};
+        Atomic<std::uint32_t> boundary{0};
+        mutable Atomic<std::uint32_t> waiting{0};
+        Atomic<std::uint64_t> records{0};
+        Atomic<std::uint64_t> logical_bytes{0};
+        Atomic<std::uint64_t> frame_bytes{0};
 
         std::uint64_t wait_until_even() const noexcept {
             const std::uint64_t now = sequence.load(std::memory_order_acquire);
@@ -377,7 +378,7 @@ private:
             logical_bytes.store(0, std::memory_order_relaxed);
             frame_bytes.store(0, std::memory_order_relaxed);
         }
-        static void add(std::atomic<std::uint64_t>& counter, std::uint64_t change) noexcept {
+        static void add(Atomic<std::uint64_t>& counter, std::uint64_t change) noexcept {
             counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
         }
     };
@@ -481,9 +482,9 @@ private:
     }
 
     std::shared_ptr<Pins> pins_;
-    std::atomic<Shard*> shards_{nullptr};
-    std::atomic<std::size_t> memory_bytes_{0};
-    std::mutex creating_;
+    Atomic<Shard*> shards_{nullptr};
+    Atomic<std::size_t> memory_bytes_{0};
+    Mutex creating_;
 };
 
 }  // namespace emdb::detail

@@ -18,6 +18,7 @@
 #include <new>
 #include <span>
 
+#include "base/atomic.hpp"
 #include "os/contract.hpp"
 
 namespace emdb::detail {
@@ -50,11 +51,11 @@ constexpr std::size_t slots_per_bucket = 5;
 /// All words are atomics because readers look while a writer changes them; the shard's sequence counter tells them to look
 /// again. A slot of 0 is empty.
 struct alignas(64) Bucket {
-    std::atomic<std::uint64_t> slot[slots_per_bucket];
-    std::atomic<std::uint32_t> position[slots_per_bucket];
+    Atomic<std::uint64_t> slot[slots_per_bucket];
+    Atomic<std::uint32_t> position[slots_per_bucket];
     /// Low 16 bits: how many keys are displaced, 65,535 meaning that many or more. High 16 bits: a bit for each value that the
     /// last four bits of a displaced key's tag have had.
-    std::atomic<std::uint32_t> displaced;
+    Atomic<std::uint32_t> displaced;
 };
 static_assert(sizeof(Bucket) == 64);
 
@@ -84,7 +85,7 @@ private:
 
     const std::size_t size_;
     std::byte* const data_;
-    std::atomic<std::uint32_t> keepers_{1};
+    Atomic<std::uint32_t> keepers_{1};
 };
 
 class HashTable {

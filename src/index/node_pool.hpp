@@ -13,6 +13,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/atomic.hpp"
 #include "index/tree_node.hpp"
 
 namespace emdb::detail {
@@ -107,9 +108,9 @@ private:
         return node;
     }
 
-    std::atomic<std::size_t> promised_{0};
-    std::atomic<std::size_t> spare_{0};
-    std::mutex mutex_;
+    Atomic<std::size_t> promised_{0};
+    Atomic<std::size_t> spare_{0};
+    Mutex mutex_;
     TreeNode* list_ = nullptr;
 };
 

@@ -28,6 +28,7 @@
 #include <optional>
 #include <span>
 
+#include "base/atomic.hpp"
 #include "base/atomic_wait.hpp"
 #include "base/bytes.hpp"
 #include "index/node_pool.hpp"
@@ -319,12 +320,12 @@ private:
     const std::shared_ptr<Pins> pins_;
     const std::shared_ptr<NodePool> pool_;
     const KeyReader keys_;
-    std::atomic<TreeNode*> root_{nullptr};
-    mutable std::atomic<std::uint32_t> waiting_{0};
-    std::atomic<std::uint64_t> retirements_{0};
-    std::atomic<std::size_t> leaves_{0};
-    std::atomic<std::size_t> inners_{0};
-    mutable std::mutex shape_;
+    Atomic<TreeNode*> root_{nullptr};
+    mutable Atomic<std::uint32_t> waiting_{0};
+    Atomic<std::uint64_t> retirements_{0};
+    Atomic<std::size_t> leaves_{0};
+    Atomic<std::size_t> inners_{0};
+    mutable Mutex shape_;
 };
 
 }  // namespace emdb::detail

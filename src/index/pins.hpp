@@ -27,6 +27,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/atomic.hpp"
 #include "index/thread_slot.hpp"
 #include "os/contract.hpp"
 
@@ -34,8 +35,8 @@ namespace emdb::detail {
 
 class Pins {
     struct alignas(64) Slot {
-        std::atomic<std::uint32_t> count[2] = {};
-        std::atomic<std::uint32_t> pins_while_pending{0};
+        Atomic<std::uint32_t> count[2] = {};
+        Atomic<std::uint32_t> pins_while_pending{0};
     };
 
 public:
@@ -79,7 +80,7 @@ public:
         }
 
         Pins& pins_;
-        std::atomic<std::uint32_t>& count_;
+        Atomic<std::uint32_t>& count_;
         const bool own_;
     };
 
@@ -156,10 +157,10 @@ private:
     }
 
     std::array<Slot, thread_slot_count> slots_;
-    alignas(64) std::atomic<std::uint64_t> epoch_{0};
-    std::atomic<bool> pending_{false};
+    alignas(64) Atomic<std::uint64_t> epoch_{0};
+    Atomic<bool> pending_{false};
     const std::uint32_t plain_slots_;  ///< slots below this are counted with plain stores, by the one thread that has them
-    std::mutex mutex_;
+    Mutex mutex_;
     std::vector<Retired> retired_;
     std::size_t promised_ = 0;
 };

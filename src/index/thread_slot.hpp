@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/atomic.hpp"
+
 namespace emdb::detail {
 
 constexpr std::uint32_t owned_thread_slots = 96;
@@ -25,13 +27,13 @@ public:
         if (slot < owned_thread_slots) taken(slot).store(false, std::memory_order_release);
     }
     static std::uint32_t share() noexcept {
-        static std::atomic<std::uint32_t> next{0};
+        static Atomic<std::uint32_t> next{0};
         return owned_thread_slots + next.fetch_add(1, std::memory_order_relaxed) % shared_thread_slots;
     }
 
 private:
-    static std::atomic<bool>& taken(std::uint32_t slot) noexcept {
-        static std::atomic<bool> flags[owned_thread_slots];
+    static Atomic<bool>& taken(std::uint32_t slot) noexcept {
+        static Atomic<bool> flags[owned_thread_slots];
         return flags[slot];
     }
 };

@@ -22,6 +22,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/atomic.hpp"
 #include "base/bytes.hpp"
 #include "base/coding.hpp"
 #include "crypto/plain_text.hpp"
@@ -70,7 +71,7 @@ private:
     const void* source_;
     Read read_;
     Prefetch prefetch_;
-    mutable std::atomic<std::uint64_t> unreadable_{0};
+    mutable Atomic<std::uint64_t> unreadable_{0};
 };
 
 inline int compare_keys(Bytes a, Bytes b) noexcept { return a.as_string_view().compare(b.as_string_view()); }
@@ -103,21 +104,21 @@ struct alignas(64) TreeNode {
         delete static_cast<TreeNode*>(node);
     }
 
-    std::atomic<std::uint64_t> sequence{0};
+    Atomic<std::uint64_t> sequence{0};
     std::uint32_t level = 0;  ///< 0: a leaf. Set before the node is reachable
-    std::atomic<std::uint32_t> count{0};
-    std::atomic<std::uint64_t> skip{0};
-    std::atomic<std::uint64_t> low{0};   ///< keys here are not less; 0: no bound, and then skip is 0
-    std::atomic<std::uint64_t> high{0};  ///< keys here are less; 0: no bound, and then skip is 0
-    std::atomic<TreeNode*> first{nullptr};
-    std::array<std::atomic<std::uint64_t>, 2 * leaf_max> words{};
+    Atomic<std::uint32_t> count{0};
+    Atomic<std::uint64_t> skip{0};
+    Atomic<std::uint64_t> low{0};   ///< keys here are not less; 0: no bound, and then skip is 0
+    Atomic<std::uint64_t> high{0};  ///< keys here are less; 0: no bound, and then skip is 0
+    Atomic<TreeNode*> first{nullptr};
+    std::array<Atomic<std::uint64_t>, 2 * leaf_max> words{};
 
     bool is_leaf() const noexcept { return level == 0; }
     unsigned capacity() const noexcept { return is_leaf() ? leaf_max : inner_max; }
     unsigned entries() const noexcept { return count.load(std::memory_order_acquire); }
-    std::atomic<std::uint64_t>& window_word(unsigned i) noexcept { return words[i]; }
-    std::atomic<std::uint64_t>& offset_word(unsigned i) noexcept { return words[capacity() + i]; }
-    std::atomic<std::uint64_t>& child_word(unsigned i) noexcept { return words[2 * inner_max + i]; }
+    Atomic<std::uint64_t>& window_word(unsigned i) noexcept { return words[i]; }
+    Atomic<std::uint64_t>& offset_word(unsigned i) noexcept { return words[capacity() + i]; }
+    Atomic<std::uint64_t>& child_word(unsigned i) noexcept { return words[2 * inner_max + i]; }
     std::uint64_t window(unsigned i) const noexcept { return words[i].load(std::memory_order_acquire); }
     std::uint64_t offset(unsigned i) const noexcept { return words[capacity() + i].load(std::memory_order_acquire); }
     /// The i-th of entries() + 1 children. seq_cst: see Pins.

@@ -22,6 +22,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/atomic.hpp"
 #include "base/result.hpp"
 #include "os/contract.hpp"
 
@@ -39,7 +40,7 @@ public:
 
     /// Makes [the tail, prepared) ready for being stored to; `prepared` is at least `end`, `allocated` is where allocated space
     /// ends, `completed` the watermark.
-    Result<void> extend(File& file, const std::atomic<std::uint64_t>& tail, std::uint64_t prepared, std::uint64_t allocated,
+    Result<void> extend(File& file, const Atomic<std::uint64_t>& tail, std::uint64_t prepared, std::uint64_t allocated,
                         std::uint64_t completed) {
         const std::uint64_t first = tail.load(std::memory_order_seq_cst) / page * page;
         Window* window = newest_.load(std::memory_order_relaxed);
@@ -81,7 +82,7 @@ private:
     struct Window {
         std::uint64_t start = 0;
         Mapping mapping;
-        std::atomic<Window*> older{nullptr};
+        Atomic<Window*> older{nullptr};
         std::uint64_t successor_tail = no_successor;
         std::uint64_t end() const noexcept { return start + mapping.size(); }
     };
@@ -100,7 +101,7 @@ private:
 
     // Unmaps the windows that nobody can be storing into any more; they are the oldest ones.
     void unmap_below(std::uint64_t completed) noexcept {
-        std::atomic<Window*>* link = &newest_;
+        Atomic<Window*>* link = &newest_;
         Window* window = link->load(std::memory_order_relaxed);
         while (window != nullptr && window->successor_tail > completed) {
             link = &window->older;
@@ -116,8 +117,8 @@ private:
         return older;
     }
 
-    std::atomic<Window*> newest_{nullptr};
-    std::atomic<std::uint64_t> ready_end_{0};
+    Atomic<Window*> newest_{nullptr};
+    Atomic<std::uint64_t> ready_end_{0};
 };
 
 }  // namespace emdb::detail

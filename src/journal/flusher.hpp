@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/atomic.hpp"
 #include "base/atomic_wait.hpp"
 #include "base/options.hpp"
 #include "base/result.hpp"
@@ -172,9 +173,9 @@ private:
     File& file_;
     Journal& journal_;
     const std::string& path_;
-    std::atomic<std::uint64_t> durable_{0};
-    std::atomic<std::uint32_t> rounds_{0};  ///< how many syncs have ended; what waiters wait for
-    std::mutex mutex_;                      ///< held for moments only; guards the next three
+    Atomic<std::uint64_t> durable_{0};
+    Atomic<std::uint32_t> rounds_{0};  ///< how many syncs have ended; what waiters wait for
+    Mutex mutex_;                      ///< held for moments only; guards the next three
     bool syncing_ = false;
     bool closed_ = false;
     // When the watermark is here, all that lies above durable_ is the mark that says so: there is nothing to sync.

@@ -36,6 +36,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic.hpp"
 #include "base/atomic_wait.hpp"
 #include "base/callbacks.hpp"
 #include "base/options.hpp"
@@ -522,19 +523,19 @@ private:
     const bool grows_ahead_;  ///< the file is longer than the journal
     const bool mapped_append_;
     LogCallback log_;
-    std::mutex growth_;
+    Mutex growth_;
     std::uint64_t rewrite_from_ = UINT64_MAX;  ///< under growth_; UINT64_MAX: nothing to rewrite
-    std::atomic<bool> sync_first_{false};
+    Atomic<bool> sync_first_{false};
     AppendWindow window_;
-    alignas(64) std::atomic<std::uint64_t> tail_{0};
-    alignas(64) std::atomic<std::uint64_t> completed_{0};
-    std::atomic<std::uint32_t> waiting_{0};
-    alignas(64) std::atomic<std::uint64_t> prepared_{0};
-    std::atomic<std::uint64_t> allocated_{0};
-    std::atomic<std::uint64_t> synced_end_{0};
+    alignas(64) Atomic<std::uint64_t> tail_{0};
+    alignas(64) Atomic<std::uint64_t> completed_{0};
+    Atomic<std::uint32_t> waiting_{0};
+    alignas(64) Atomic<std::uint64_t> prepared_{0};
+    Atomic<std::uint64_t> allocated_{0};
+    Atomic<std::uint64_t> synced_end_{0};
     // A watermark for readers, moved by them when they need it, so that they don't wait for the cache line that every append
     // moves.
-    alignas(64) mutable std::atomic<std::uint64_t> readable_end_{0};
+    alignas(64) mutable Atomic<std::uint64_t> readable_end_{0};
 };
 
 }  // namespace emdb::detail

@@ -17,6 +17,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/atomic.hpp"
 #include "base/result.hpp"
 #include "os/contract.hpp"
 
@@ -112,9 +113,9 @@ private:
 
     const std::byte* first_base_ = nullptr;
     std::uint64_t first_mapped_end_ = 0;
-    std::atomic<std::uint64_t> first_end_{0};
+    Atomic<std::uint64_t> first_end_{0};
     std::array<std::unique_ptr<Segment>, 512> segments_;
-    std::atomic<std::size_t> count_{0};
+    Atomic<std::size_t> count_{0};
 };
 
 }  // namespace emdb::detail

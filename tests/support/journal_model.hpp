@@ -14,12 +14,22 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace emdb_test {
+
+/// Which promise a test found broken.
+enum class Harm : std::uint8_t {
+    lost,          ///< something acknowledged is not there
+    torn,          ///< a step is there in part
+    not_a_prefix,  ///< something else than a prefix of what was issued
+    unopenable,    ///< the database can't be opened or read
+    other,
+};
 
 struct Step {
     enum class Kind : std::uint8_t { put, remove, clear, create_namespace, drop_namespace };
@@ -28,6 +38,7 @@ struct Step {
         std::string space;  ///< the namespace; empty: the default keyspace
         std::string key;
         std::string value;
+        bool expires = false;  ///< a put that Contents::expire() takes back
     };
     std::vector<Change> changes;
 };
@@ -55,16 +66,18 @@ public:
         Records& all = spaces_.at(space);
         for (const auto& [key, value] : all) fingerprint_ -= hash_of(space, key, value);
         all.clear();
+        expiring_.erase(space);
     }
     void drop(const std::string& space) {
         clear(space);
         spaces_.erase(space);
         fingerprint_ -= hash_of_space(space);
     }
-    void put(const std::string& space, const std::string& key, std::string value) {
+    void put(const std::string& space, const std::string& key, std::string value, bool expires = false) {
         erase(space, key);
         fingerprint_ += hash_of(space, key, value);
         spaces_.at(space)[key] = std::move(value);
+        if (expires) expiring_[space].insert(key);
     }
     void erase(const std::string& space, const std::string& key) {
         Records& all = spaces_.at(space);
@@ -72,12 +85,20 @@ public:
         if (found == all.end()) return;
         fingerprint_ -= hash_of(space, key, found->second);
         all.erase(found);
+        if (const auto expiring = expiring_.find(space); expiring != expiring_.end()) expiring->second.erase(key);
+    }
+    /// The time of all records that expire has come.
+    void expire() {
+        const auto gone = std::exchange(expiring_, {});
+        for (const auto& [space, keys] : gone) {
+            for (const std::string& key : keys) erase(space, key);
+        }
     }
 
     void apply(const Step& step) {
         for (const Step::Change& change : step.changes) {
             switch (change.kind) {
-                case Step::Kind::put: put(change.space, change.key, change.value); break;
+                case Step::Kind::put: put(change.space, change.key, change.value, change.expires); break;
                 case Step::Kind::remove: erase(change.space, change.key); break;
                 case Step::Kind::clear: clear(change.space); break;
                 case Step::Kind::create_namespace: create(change.space); break;
@@ -137,6 +158,7 @@ private:
     }
 
     std::map<std::string, Records, std::less<>> spaces_;
+    std::map<std::string, std::set<std::string>> expiring_;  // not compared: what is read does not tell
     std::uint64_t fingerprint_ = 0;
 };
 
@@ -171,8 +193,34 @@ public:
         const std::optional<std::size_t> length = longest_prefix(found);
         if (!length) return false;
         pending_.resize(*length);
-        now_ = found;
+        now_ = durable_;
+        for (const Step& step : pending_) now_.apply(step);
         return true;
+    }
+
+    /// The time of all records that expire has come: whatever survives, they are not in it.
+    void expire() {
+        durable_.expire();
+        for (Step& step : pending_) {
+            for (Step::Change& change : step.changes) {
+                if (std::exchange(change.expires, false)) change = {Step::Kind::remove, change.space, change.key, "", false};
+            }
+        }
+        now_.expire();
+    }
+
+    /// Which promise is broken by contents that were refused.
+    Harm harm_of(const Contents& found) const {
+        Contents contents = durable_;
+        for (const Step& step : pending_) {
+            Contents part = contents;
+            for (const Step::Change& change : step.changes) {
+                part.apply(Step{{change}});
+                if (part == found) return Harm::torn;
+            }
+            contents.apply(step);
+        }
+        return lacks_something_durable(found) ? Harm::lost : Harm::not_a_prefix;
     }
 
     /// What is wrong with contents that were refused.
@@ -183,6 +231,30 @@ public:
     }
 
 private:
+    // Something acknowledged that nothing issued since has touched.
+    bool lacks_something_durable(const Contents& found) const {
+        for (const auto& [space, records] : durable_.spaces()) {
+            const auto touched = [&, &at = space](const std::string* key) {
+                for (const Step& step : pending_) {
+                    for (const Step::Change& change : step.changes) {
+                        const bool whole = change.kind != Step::Kind::put && change.kind != Step::Kind::remove;
+                        if (change.space == at && (whole || key == nullptr || change.key == *key)) return true;
+                    }
+                }
+                return false;
+            };
+            if (!found.has_space(space)) {
+                if (!touched(nullptr)) return true;
+                continue;
+            }
+            for (const auto& [key, value] : records) {
+                const std::string* const there = found.find(space, key);
+                if ((there == nullptr || *there != value) && !touched(&key)) return true;
+            }
+        }
+        return false;
+    }
+
     // Of several prefixes with the same contents the longest: it allows every outcome of a further crash that the others do.
     std::optional<std::size_t> longest_prefix(const Contents& found) const {
         std::optional<std::size_t> length;

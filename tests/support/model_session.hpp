@@ -30,7 +30,8 @@ inline const std::string backup_path = "/disk/backup.emdb";
 
 /// Thrown where a test finds a promise broken; the message says which.
 struct BrokenPromise : std::runtime_error {
-    using std::runtime_error::runtime_error;
+    explicit BrokenPromise(const std::string& which, Harm kind = Harm::other) : std::runtime_error(which), harm(kind) {}
+    Harm harm;
 };
 
 struct DatabaseSettings {
@@ -43,7 +44,9 @@ struct DatabaseSettings {
     /// Checkpoints are used although the databases are small.
     bool small_checkpoints = false;
 #if EMDB_ENCRYPT
-    std::optional<emdb::Cipher> cipher = std::nullopt;  ///< encrypted with encryption_key(), if so
+    std::optional<emdb::Cipher> cipher = std::nullopt;  ///< encrypted with encryption_key(key), if so
+    unsigned key = 0;
+    unsigned keys_made = 0;  ///< greater numbers have never been anybody's key
 #endif
 };
 
@@ -62,7 +65,8 @@ inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const Databas
     emdb::EmdbBuilder builder = emdb::Emdb::builder();
     builder.path(path).flush_policy(settings.policy).append_mode(settings.mode).enable_range_scans(settings.range_scans);
 #if EMDB_ENCRYPT
-    if (settings.cipher) builder.encryption_key(encryption_key()).cipher(*settings.cipher);
+    if (settings.cipher) builder.encryption_key(encryption_key(settings.key));
+    if (settings.cipher && !disk.exists(path)) builder.cipher(*settings.cipher);
 #endif
     if (log != nullptr) {
         builder.on_log([log](emdb::LogLevel, std::string_view message) { log->emplace_back(message); });
@@ -72,23 +76,24 @@ inline emdb::Result<emdb::Emdb> open_database(SimulatedDisk& disk, const Databas
     return builder.build();
 }
 
-inline void check(bool holds, const std::string& promise) {
-    if (!holds) throw BrokenPromise(promise);
+inline void check(bool holds, const std::string& promise, Harm harm = Harm::other) {
+    if (!holds) throw BrokenPromise(promise, harm);
 }
 template <class T>
-T expect(emdb::Result<T> result, const std::string& what) {
-    if (!result) throw BrokenPromise(what + " failed: " + result.error().message());
+T expect(emdb::Result<T> result, const std::string& what, Harm harm = Harm::other) {
+    if (!result) throw BrokenPromise(what + " failed: " + result.error().message(), harm);
     if constexpr (!std::is_void_v<T>) return std::move(result).value();
 }
 
 /// The power or the process went at a place where a session can't just return false.
 struct IsOver {};
 
-/// Everything in a database, read by iteration and checked against point reads and counters.
-inline Contents read_contents(emdb::Emdb& db) {
+/// Everything in a database, read by iteration and checked against point reads and counters. `some_expired`: there may be records
+/// that count although nobody sees them any more.
+inline Contents read_contents(emdb::Emdb& db, bool some_expired = false) {
     Contents contents;
     const bool ordered = expect(db.stats(), "stats").range_scans_enabled;
-    const auto read = [&contents, ordered](const emdb::Keyspace& keyspace, const std::string& space) {
+    const auto read = [&contents, ordered, some_expired](const emdb::Keyspace& keyspace, const std::string& space) {
         auto records = expect(keyspace.iter(), "iter");
         std::size_t count = 0;
         for (const emdb::RecordView& record : records) {
@@ -98,7 +103,8 @@ inline Contents read_contents(emdb::Emdb& db) {
             ++count;
         }
         expect(records.status(), "iterating");
-        check(expect(keyspace.len(), "len") == count, "len differs from what iter yields");
+        const std::size_t length = expect(keyspace.len(), "len");
+        check(length == count || (some_expired && length > count), "len differs from what iter yields");
         std::string value;
         for (const auto& [key, expected] : contents.records(space)) {
             check(expect(keyspace.get_into(key, value), "get_into") && value == expected, "get differs from iter");
@@ -126,6 +132,29 @@ struct BackupModel {
     std::optional<Contents> under_way;  ///< by one that was cut off
 };
 
+#if EMDB_ENCRYPT
+/// The database is encrypted with another key, or not, or it is and no key was given.
+inline bool is_wrong_key(const emdb::Result<emdb::Emdb>& opened) {
+    return opened == emdb::ErrorCode::encryption_key_mismatch || opened == emdb::ErrorCode::key_required ||
+           opened == emdb::ErrorCode::not_encrypted;
+}
+#endif
+
+/// A backup keeps the key that the database had.
+inline emdb::Result<emdb::Emdb> open_backup(SimulatedDisk& disk, const DatabaseSettings& settings) {
+    auto opened = open_database(disk, settings, nullptr, backup_path);
+#if EMDB_ENCRYPT
+    DatabaseSettings other = settings;
+    other.cipher = emdb::Cipher::aes_256_gcm;  // any: the file knows
+    for (other.key = 0; other.key <= settings.keys_made && is_wrong_key(opened); ++other.key) {
+        opened = open_database(disk, other, nullptr, backup_path);
+    }
+    other.cipher.reset();
+    if (is_wrong_key(opened)) opened = open_database(disk, other, nullptr, backup_path);
+#endif
+    return opened;
+}
+
 /// The backup must be the completed one, or the one that was cut off in its place; it is the completed one from now on. False: the
 /// power went meanwhile.
 inline bool check_backup(SimulatedDisk& disk, const DatabaseSettings& settings, BackupModel& backup) {
@@ -133,15 +162,16 @@ inline bool check_backup(SimulatedDisk& disk, const DatabaseSettings& settings, 
         check(!backup.completed, "a completed backup is gone");
         return true;
     }
-    auto opened = open_database(disk, settings, nullptr, backup_path);
+    auto opened = open_backup(disk, settings);
     if (!disk.power_is_on()) return false;
-    emdb::Emdb db = expect(std::move(opened), "opening the backup");
-    const Contents found = read_contents(db);
-    check(found == backup.completed || found == backup.under_way, "a backup is neither the old nor the new one");
+    emdb::Emdb db = expect(std::move(opened), "opening the backup", Harm::unopenable);
+    const Contents found = read_contents(db, disk.clock_was_moved());
+    check(found == backup.completed || found == backup.under_way, "a backup is neither the old nor the new one", Harm::not_a_prefix);
     const bool closed = db.close().has_value();
     if (!disk.power_is_on()) return false;
     check(closed, "closing the backup");
-    backup = {found, std::nullopt};
+    if (found != backup.completed) backup.completed = backup.under_way;
+    backup.under_way.reset();
     return true;
 }
 
@@ -152,9 +182,10 @@ public:
             BackupModel* backup = nullptr)
         : disk_(disk), db_(std::move(db)), model_(model), settings_(settings), random_(random), backup_(backup) {
         returned_position_ = model_.position();
+        faults_before_ = disk_.faults_injected();
     }
 
-    /// A random call. False: the power or the process is gone.
+    /// A random call. False: the power or the process is gone, or a call has met a fault of the disk and failed.
     bool step() {
         try {
             if (!random_call()) return false;
@@ -168,6 +199,11 @@ public:
     /// The model's position when the last call returned: what must be there although the process is killed.
     std::uint64_t returned_position() const noexcept { return returned_position_; }
 
+    /// A call has failed, as the disk had. Only reopening tells what became of it.
+    bool has_failed() const noexcept { return has_failed_; }
+    /// Some fault of the disk fell into this session, whether a call failed or not.
+    bool met_a_fault() const noexcept { return disk_.faults_injected() != faults_before_; }
+
     emdb::Emdb& database() noexcept { return db_; }
 
     bool random_call() {
@@ -175,9 +211,13 @@ public:
         if (dice < 91) return write(dice);
         if (dice < 94) return compact();
         if (dice < 96 && backup_ != nullptr) return back_up(*backup_);
+#if EMDB_TTL
+        if (dice == 96) return expire(random_space());
+#endif
         return read(random_space(), random_key());
     }
 
+    static constexpr std::uint64_t time_to_live_ms = 60'000;
     static constexpr std::uint64_t writes_end = 89;  ///< of the dice
     bool write() { return write(random_.below(91)); }
     bool write(std::uint64_t dice) {
@@ -186,7 +226,7 @@ public:
         if (dice < 36 || (settings_.records_of_one_size && random_.coin())) return insert(space, key, random_value());
         if (dice < 46) return remove(space, key);
         if (dice < 50) return compare_exchange(space, key, random_value());
-        if (dice < 53) return update(space, key, random_value());
+        if (dice < 53) return update(space, key, random_value() + "!");  // another value, as the expiry, which is gone, can't be seen
         if (dice < 64) return transaction();
         if (dice < 70) return insert_many(space);
         if (dice < 80) return flush();
@@ -197,15 +237,32 @@ public:
     }
 
     bool insert(const std::string& space, const std::string& key, const std::string& value) {
-        issue({{Step::Kind::put, space, key, value}});
 #if EMDB_TTL
-        // An expiry that does not come: longer frames, which are also kept in a list of their own.
+        // Longer frames, which are also kept in a list of their own. Half of them never expire, the others with expire().
         if (!settings_.records_of_one_size && random_.one_in(3)) {
-            return wrote(keyspace(space).insert_with_ttl(key, value, emdb::Ttl::at(UINT64_MAX)), "insert_with_ttl");
+            // Values tell writes apart; two that differ in their expiry only would look alike.
+            const bool expires = value.size() >= 8 && random_.coin();
+            issue({{Step::Kind::put, space, key, value, expires}});
+            const emdb::Ttl ttl = emdb::Ttl::at(expires ? disk_.now_unix_ms() + time_to_live_ms : UINT64_MAX);
+            return wrote(keyspace(space).insert_with_ttl(key, value, ttl), "insert_with_ttl");
         }
 #endif
+        issue({{Step::Kind::put, space, key, value}});
         return wrote(keyspace(space).insert(key, value), "insert");
     }
+
+#if EMDB_TTL
+    /// The time of all records that expire comes, and one keyspace is swept.
+    bool expire(const std::string& space) {
+        disk_.set_now_unix_ms(disk_.now_unix_ms() + time_to_live_ms);
+        model_.expire();
+        if (backup_ != nullptr) {
+            if (backup_->completed) backup_->completed->expire();
+            if (backup_->under_way) backup_->under_way->expire();
+        }
+        return done(keyspace(space).sweep_expired(), "sweep_expired");
+    }
+#endif
 
     bool remove(const std::string& space, const std::string& key) {
         const std::string* const present = model_.now().find(space, key);
@@ -266,6 +323,7 @@ public:
         });
         if (!aborts) return wrote(outcome, "transaction");
         if (is_over()) return false;
+        if (outcome != emdb::ErrorCode::transaction_aborted && is_due_to_a_fault(outcome)) return false;
         check(!outcome.has_value(), "a transaction that was aborted on purpose succeeded");
         check(outcome == emdb::ErrorCode::transaction_aborted, "aborting a transaction failed: " + outcome.error().message());
         return true;
@@ -336,7 +394,8 @@ public:
     bool back_up(BackupModel& backup) {
         bool first = true;
         disk_.before_sync([&](const std::string& name) {
-            if (name == backup_path + ".tmp" && std::exchange(first, false)) write_meanwhile(random_.below(4));
+            // A write that may fail would leave open whether the backup has it.
+            if (name == backup_path + ".tmp" && std::exchange(first, false) && !disk_.may_fail()) write_meanwhile(random_.below(4));
             backup.under_way = model_.now();
         });
         const auto made = db_.backup_to(backup_path);
@@ -371,6 +430,7 @@ public:
 private:
     // The power may go.
     void write_meanwhile(std::uint64_t calls) {
+        if (is_over()) return;
         try {
             insert("", random_key(), random_value());
             // No checkpoint: it waits for the compaction or backup that this is in the middle of.
@@ -387,20 +447,26 @@ private:
         auto found = spaces_.find(space);
         if (found == spaces_.end()) {
             auto opened = db_.open_namespace(space);
-            if (is_over()) throw IsOver();
+            if (is_over() || is_due_to_a_fault(opened)) throw IsOver();
             found = spaces_.emplace(space, expect(std::move(opened), "open_namespace of an existing one")).first;
         }
         return found->second;
     }
 
-    /// The power or the process is gone.
-    bool is_over() const noexcept { return !disk_.power_is_on() || !disk_.process_is_alive(); }
+    bool is_over() const noexcept { return has_failed_ || !disk_.power_is_on() || !disk_.process_is_alive(); }
+
+    template <class R>
+    bool is_due_to_a_fault(const R& result) {
+        if (!result && met_a_fault()) has_failed_ = true;
+        return has_failed_;
+    }
 
     /// A call has returned: did it succeed, and before it was all over?
     template <class R>
     bool done(const R& result, const char* what) {
-        if (is_over()) return false;
+        if (is_over() || is_due_to_a_fault(result)) return false;
         if (!result) throw BrokenPromise(std::string(what) + " failed: " + result.error().message());
+        returned_position_ = model_.position();
         return true;
     }
 
@@ -458,6 +524,8 @@ private:
     BackupModel* backup_;  // null: no backups
     std::map<std::string, emdb::Namespace> spaces_;
     std::uint64_t returned_position_ = 0;
+    std::uint64_t faults_before_ = 0;
+    bool has_failed_ = false;
     std::deque<std::uint64_t> written_up_to_;  // the model's position after each write of this session
 };
 

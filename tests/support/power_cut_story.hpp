@@ -33,10 +33,23 @@ class Story {
 public:
     struct Totals {
         std::uint64_t cuts = 0, cuts_while_opening = 0, kills = 0, outcomes_enumerated = 0, calls = 0, operations = 0;
+        std::uint64_t cuts_three_deep = 0;       ///< series of three openings, each cut off, each in what the one before left
+        std::uint64_t cuts_enumerated = 0;       ///< after which every outcome was tried
+        std::uint64_t faults = 0;                ///< calls that failed because the disk did
+        std::uint64_t encryption_changes = 0, encryption_changes_cut = 0;
+    };
+
+    /// What else happens in a story than what its database does.
+    struct Plot {
+        bool faults = false;              ///< operations fail, syncs above all
+        bool encryption_changes = false;  ///< between lives
+        std::uint64_t enumerated_up_to = 256;  ///< outcomes of a cut that may be tried all
+        std::uint64_t enumerated_one_in = 4;   ///< cuts with so few
     };
 
     /// `settings` says whether and how the database is encrypted.
-    Story(std::uint64_t seed, Totals& totals, const DatabaseSettings& settings) : random_(seed), totals_(totals), settings_(settings) {
+    Story(std::uint64_t seed, Totals& totals, const DatabaseSettings& settings, const Plot& plot)
+        : random_(seed), totals_(totals), settings_(settings), plot_(plot) {
         disk_settings_.keeps_allocation = random_.coin();
         static constexpr std::uint64_t write_back[]{0, 2, 8, 32};
         disk_settings_.write_back_one_in = write_back[random_.below(4)];
@@ -46,6 +59,9 @@ public:
         settings_.records_of_one_size = random_.one_in(3);
         settings_.range_scans = random_.coin();
         settings_.small_checkpoints = random_.coin();
+#if EMDB_ENCRYPT
+        cipher_ = settings_.cipher.value_or(cipher_);
+#endif
     }
 
     /// Throws BrokenPromise.
@@ -55,6 +71,7 @@ public:
             ++totals_.cuts;
             totals_.operations += disk_->operation_count();
             reboot();
+            if (random_.one_in(8)) cut_three_openings();
         }
         live_on_calmly();
     }
@@ -69,12 +86,13 @@ private:
     // A machine's time from switching on to a power cut.
     void live() {
         choose_settings();
+        if (!change_encryption()) return;
         // One in three cuts falls while the database is being opened, if that takes so many operations.
         const bool while_opening = random_.one_in(3);
         disk_->cut_power_at(1 + random_.below(while_opening ? 20 : 160));
-        auto opened = open_database(*disk_, settings_);
+        auto opened = open();
         if (!opened) {
-            check(!disk_->power_is_on(), "the database can't be opened: " + opened.error().message());
+            check(!disk_->power_is_on(), "the database can't be opened: " + opened.error().message(), Harm::unopenable);
             ++totals_.cuts_while_opening;
             return;
         }
@@ -88,7 +106,8 @@ private:
         for (;;) {
             std::optional<Session> session(std::in_place, *disk_, std::move(db), model_, settings_, random_, &backup_);
             if (random_.one_in(4)) disk_->kill_process_at(disk_->operation_count() + 1 + random_.below(40));
-            for (; calls > 0 && disk_->process_is_alive(); --calls) {
+            if (plot_.faults && random_.one_in(5)) fail_some_operation();
+            for (; calls > 0 && disk_->process_is_alive() && !session->has_failed(); --calls) {
                 ++totals_.calls;
                 if (!session->step() && !disk_->power_is_on()) return;
             }
@@ -97,12 +116,21 @@ private:
                 case 0: return disk_->cut_power();
                 case 1: disk_->kill_process(); break;
                 case 2:  // dropping the last handle closes, too
-                    session.reset();
-                    if (disk_->power_is_on() && disk_->process_is_alive()) model_.acknowledge_all();
+                    {
+                        const std::uint64_t faults = disk_->faults_injected();
+                        const bool is_whole = !session->met_a_fault();
+                        totals_.faults += session->has_failed();
+                        session.reset();
+                        if (is_whole && faults == disk_->faults_injected() && disk_->power_is_on() && disk_->process_is_alive()) {
+                            model_.acknowledge_all();
+                        }
+                    }
                     break;
                 default: session->close(); break;
             }
+            if (session) totals_.faults += session->has_failed();
             session.reset();
+            disk_->stop_failing();
             if (!disk_->power_is_on()) return;
             if (!disk_->process_is_alive()) {
                 ++totals_.kills;
@@ -111,9 +139,9 @@ private:
             disk_->cut_power_at(disk_->operation_count() + 1 + random_.below(120));
             if (random_.coin()) choose_mode();
             calls = random_.below(20);
-            auto reopened = open_database(*disk_, settings_);
+            auto reopened = open();
             if (!disk_->power_is_on()) return;
-            db = expect(std::move(reopened), "reopening after a close or kill");
+            db = expect(std::move(reopened), "reopening after a close, kill or fault", Harm::unopenable);
             if (!take_stock(db, returned) || !check_backup(*disk_, settings_, backup_)) return;
         }
     }
@@ -122,18 +150,20 @@ private:
     bool take_stock(emdb::Emdb& db, std::uint64_t must_be_there = 0) {
         Contents found;
         try {
-            found = read_contents(db);
-        } catch (const BrokenPromise&) {
-            if (disk_->power_is_on()) throw;
+            found = read_contents(db, disk_->clock_was_moved());
+        } catch (const BrokenPromise& broken) {
+            if (disk_->power_is_on()) throw BrokenPromise(broken.what(), Harm::unopenable);
         }
         if (!disk_->power_is_on()) return false;
         if (must_be_there != 0) {
             JournalModel strict = model_;
             strict.acknowledge(must_be_there);
-            check(strict.allows(found), "a killed process lost a write that had returned:\n" + strict.explain(found));
+            check(strict.allows(found), "a killed process lost a write that had returned:\n" + strict.explain(found),
+                  strict.harm_of(found));
         }
         check(model_.survive(found), "what survived is no prefix of what was written, or lacks something acknowledged:\n" +
-                                         model_.explain(found));
+                                         model_.explain(found), model_.harm_of(found));
+        if (std::exchange(is_rewritten_, false)) model_.acknowledge_all();
         return true;
     }
 
@@ -142,35 +172,134 @@ private:
         check(disk_->violations().empty(), "the engine broke the file contract: " + joined(disk_->violations()));
         const CrashedDisk crashed = disk_->crashed();
         const std::uint64_t outcomes = crashed.outcome_count();
-        if (outcomes <= 256 && random_.one_in(4)) {
-            for (std::uint64_t i = 0; i < outcomes; ++i) {
-                DiskSettings quiet = disk_settings_;
-                quiet.write_back_one_in = 0;
-                disk_ = std::make_unique<SimulatedDisk>(crashed.outcome(i), quiet);
-                emdb::Emdb db = expect(open_database(*disk_, settings_), "opening outcome " + std::to_string(i));
-                const Contents found = read_contents(db);
-                check(model_.allows(found), "outcome " + std::to_string(i) + " is no prefix:\n" + model_.explain(found));
-                BackupModel backup = backup_;
-                check_backup(*disk_, settings_, backup);
-                ++totals_.outcomes_enumerated;
-            }
+        if (outcomes <= plot_.enumerated_up_to && random_.one_in(plot_.enumerated_one_in)) {
+            ++totals_.cuts_enumerated;
+            for (std::uint64_t i = 0; i < outcomes; ++i) try_outcome(crashed.outcome(i), i);
         }
+        go_on_with(crashed.random_outcome(random_));
+    }
+
+    void try_outcome(const DiskImage& image, std::uint64_t number) {
+        DiskSettings quiet = disk_settings_;
+        quiet.write_back_one_in = 0;
+        start_disk(std::make_unique<SimulatedDisk>(image, quiet));
+        const auto candidates = candidates_;
+        emdb::Emdb db = expect(open(), "opening outcome " + std::to_string(number), Harm::unopenable);
+        candidates_ = candidates;
+        const Contents found = read_contents(db, disk_->clock_was_moved());
+        check(model_.allows(found), "outcome " + std::to_string(number) + " is no prefix:\n" + model_.explain(found), model_.harm_of(found));
+        BackupModel backup = backup_;
+        check_backup(*disk_, settings_, backup);
+        ++totals_.outcomes_enumerated;
+    }
+
+    void go_on_with(const DiskImage& image) {
         disk_settings_.seed = random_.next();
-        disk_ = std::make_unique<SimulatedDisk>(crashed.random_outcome(random_), disk_settings_);
+        start_disk(std::make_unique<SimulatedDisk>(image, disk_settings_));
         ++machines_;
     }
+
+    void start_disk(std::unique_ptr<SimulatedDisk> disk) {
+        if (disk_ != nullptr) disk->set_now_unix_ms(disk_->now_unix_ms());
+        disk_ = std::move(disk);
+    }
+
+    // Recovery that never comes to its end: each opening finds what the one before, cut off, has left.
+    void cut_three_openings() {
+        int cut = 0;
+        for (int depth = 0; depth < 3; ++depth) {
+            disk_->cut_power_at(1 + random_.below(20));
+            const bool opened = open().has_value();
+            cut += !disk_->power_is_on();
+            check(opened || !disk_->power_is_on(), "the database can't be opened", Harm::unopenable);
+            disk_->cut_power();
+            ++totals_.cuts;
+            totals_.cuts_while_opening += !opened;
+            go_on_with(disk_->crashed().random_outcome(random_));
+        }
+        totals_.cuts_three_deep += cut == 3;
+    }
+
+    // Syncs above all, after which a disk may forget what it had not written.
+    void fail_some_operation() {
+        Fault fault;
+        if (!random_.one_in(3)) fault.only = Operation::sync;
+        fault.nth = 1 + random_.below(fault.only ? 6 : 40);
+        fault.from_then_on = random_.coin();
+        fault.os_error = random_.coin() ? os_io : os_no_space;
+        fault.sync_marks_clean = !random_.one_in(4);
+        fault.takes_effect = random_.one_in(3);
+        disk_->fail(fault);
+    }
+
+#if EMDB_ENCRYPT
+    /// How the database is sealed: by a key of this number, or not.
+    using Lock = std::optional<unsigned>;
+
+    void unlock_with(Lock lock) {
+        settings_.cipher = lock ? std::optional(cipher_) : std::nullopt;
+        settings_.key = lock.value_or(0);
+    }
+
+    // After a change of the encryption that was cut off there are two ways to open it, one of which opens it.
+    emdb::Result<emdb::Emdb> open() {
+        if (candidates_.empty()) return open_database(*disk_, settings_);
+        unlock_with(candidates_.front());
+        auto opened = open_database(*disk_, settings_);
+        if (is_wrong_key(opened)) {
+            unlock_with(candidates_.back());
+            opened = open_database(*disk_, settings_);
+        }
+        if (opened) candidates_.clear();
+        return opened;
+    }
+
+    // False: the power went.
+    bool change_encryption() {
+        if (!plot_.encryption_changes || !random_.one_in(5) || !candidates_.empty() || !disk_->exists(database_path)) return true;
+        disk_->cut_power_at(1 + random_.below(110));
+        const Lock before = settings_.cipher ? Lock(settings_.key) : std::nullopt;
+        if (!before) cipher_ = random_.coin() ? emdb::Cipher::aes_256_gcm : emdb::Cipher::chacha20_poly1305;
+        const std::uint64_t kind = before ? random_.below(3) : 3;
+        const Lock after = kind == 0 ? std::nullopt : Lock(++settings_.keys_made);
+        const auto input_of = [](Lock lock) { return emdb::EncryptionInput::key(encryption_key(*lock)); };
+        emdb::detail::EncryptionChange change(*disk_, database_path, false);
+        const auto changed = kind == 0   ? change.disable(input_of(before))
+                             : kind == 1 ? change.rotate(input_of(before), input_of(after))
+                             : kind == 2 ? change.change_passphrase(input_of(before), input_of(after))
+                                         : change.enable(input_of(after), cipher_);
+        ++totals_.encryption_changes;
+        if (!disk_->power_is_on()) {
+            ++totals_.encryption_changes_cut;
+            candidates_ = {after, before};
+            return false;
+        }
+        expect(changed, "a change of the encryption");
+        unlock_with(after);
+        is_rewritten_ = kind != 2;
+        return true;
+    }
+
+    emdb::Cipher cipher_ = emdb::Cipher::aes_256_gcm;
+    std::vector<Lock> candidates_;  // the new one first; empty: it is known
+#else
+    emdb::Result<emdb::Emdb> open() { return open_database(*disk_, settings_); }
+    bool change_encryption() { return true; }
+    std::vector<int> candidates_;
+#endif
 
     // The last machine keeps its power: everything still works, and is all there after a clean close.
     void live_on_calmly() {
         choose_settings();
-        emdb::Emdb db = expect(open_database(*disk_, settings_), "the last open");
+        emdb::Emdb db = expect(open(), "the last open", Harm::unopenable);
         check(take_stock(db), "the power stays on");
         check_backup(*disk_, settings_, backup_);
         Session session(*disk_, std::move(db), model_, settings_, random_);
         for (int i = 0; i < 5; ++i) check(session.step(), "the last session");
         check(session.close(), "the last close");
-        emdb::Emdb reopened = expect(open_database(*disk_, settings_), "the very last open");
-        check(read_contents(reopened) == model_.now(), "the last close lost something");
+        emdb::Emdb reopened = expect(open(), "the very last open", Harm::unopenable);
+        const Contents found = read_contents(reopened, disk_->clock_was_moved());
+        check(found == model_.now(), "the last close lost something:\n" + found.differences_from(model_.now()), Harm::lost);
     }
 
     void choose_settings() {
@@ -208,6 +337,8 @@ private:
     Totals& totals_;
     DiskSettings disk_settings_;
     DatabaseSettings settings_;
+    const Plot plot_;
+    bool is_rewritten_ = false;  // since it was last opened, by a change of its encryption that returned: all of it is durable
     std::string description_;
     JournalModel model_;
     BackupModel backup_;
@@ -228,19 +359,20 @@ inline void name_the_story(int signal) {
 }
 #endif
 
-/// Runs a story; false and a failure that tells how to repeat it if a promise was broken.
-inline bool run_story(std::uint64_t seed, std::uint64_t cuts, Story::Totals& totals, const DatabaseSettings& settings) {
+/// Runs a story; what was broken, and a failure that tells how to repeat it, if a promise was.
+inline std::optional<Harm> run_story(std::uint64_t seed, std::uint64_t cuts, Story::Totals& totals, const DatabaseSettings& settings,
+                                     const Story::Plot& plot = {}) {
 #if !defined(_WIN32)
     story_under_way = seed;
 #endif
-    Story story(seed, totals, settings);
+    Story story(seed, totals, settings, plot);
     try {
         story.run(cuts);
-        return true;
+        return std::nullopt;
     } catch (const BrokenPromise& broken) {
         FAIL_CHECK("repeat with EMDB_SEED=" << seed << " (cut " << totals.cuts + 1 << " of this run)\n"
                                             << std::string(broken.what()) << "\n" << story.trace());
-        return false;
+        return broken.harm;
     }
 }
 
@@ -257,7 +389,7 @@ inline void run_stories(std::uint64_t usual_cuts, const DatabaseSettings& settin
 #endif
     for (std::uint64_t seed = seed_asked.value_or(1); totals.cuts < cuts && failures < 3; ++seed) {
         const std::uint64_t before = totals.cuts;
-        if (!run_story(seed, cuts_in_a_story, totals, settings)) ++failures;
+        if (run_story(seed, cuts_in_a_story, totals, settings)) ++failures;
         totals.cuts = std::max(totals.cuts, before + 1);
     }
 #if !defined(_WIN32)

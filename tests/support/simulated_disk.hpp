@@ -58,6 +58,7 @@ public:
     std::uint32_t process_id() override { return 4242; }
     std::string host_name() override { return "simulated"; }
     void set_now_unix_ms(std::uint64_t now) noexcept { now_unix_ms_ = now; }
+    bool clock_was_moved() const noexcept { return now_unix_ms_ != now_at_start; }
 
     // Power -------------------------------------------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ public:
         machine_.fault_matches = 0;
     }
     void stop_failing() noexcept { machine_.fault.reset(); }
+    bool may_fail() const noexcept { return machine_.fault.has_value(); }
     std::uint64_t faults_injected() const noexcept { return machine_.faults_injected; }
     void set_capacity(std::uint64_t bytes) noexcept { machine_.settings.capacity = bytes; }
 
@@ -299,7 +301,8 @@ private:
 
     SimulatedMachine machine_;
     SeededRandom entropy_;
-    std::uint64_t now_unix_ms_ = 1'700'000'000'000;
+    static constexpr std::uint64_t now_at_start = 1'700'000'000'000;
+    std::uint64_t now_unix_ms_ = now_at_start;
 };
 
 }  // namespace emdb_test

@@ -17,6 +17,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -247,7 +248,7 @@ struct CrashedDisk {
         return build([](std::uint64_t) { return std::uint64_t{0}; });
     }
 
-    /// A random outcome. Independent coins alone would hardly ever keep or lose all of many sectors, nor all but one, and
+    /// A random outcome; in some of them one sector is torn in two, which disks say they don't do. Independent coins alone would hardly ever keep or lose all of many sectors, nor all but one, and
     /// those are the outcomes that find bugs: so the odds are drawn first.
     DiskImage random_outcome(SeededRandom& random) const {
         const std::uint64_t style = random.below(8);
@@ -255,6 +256,10 @@ struct CrashedDisk {
         const std::uint64_t exception = random.below(decisions + 1);
         static constexpr std::array<std::uint64_t, 4> survives_in_16{2, 8, 8, 14};
         std::uint64_t decision = 0;
+        std::optional<Tear> tear;
+        if (const std::size_t sectors = dirty_sector_count(); sectors != 0 && random.one_in(4)) {
+            tear = {static_cast<std::size_t>(random.below(sectors)), static_cast<std::size_t>(random.below(sector_size))};
+        }
         return build([&](std::uint64_t choices) -> std::uint64_t {
             const std::uint64_t index = decision++;
             switch (style) {
@@ -266,21 +271,37 @@ struct CrashedDisk {
             }
             if (random.below(16) < survives_in_16[style - 4]) return choices - 1;
             return random.below(choices);
-        });
+        }, tear);
     }
 
 private:
+    /// The sector that is torn, and how much of it is new.
+    struct Tear {
+        std::size_t sector;  ///< counted over all dirty ones
+        std::size_t size;
+    };
+
     // choose(n) picks a number below n: n - 1 is the latest state, 0 the durable one.
     template <class Choose>
-    DiskImage build(Choose&& choose) const {
+    DiskImage build(Choose&& choose, std::optional<Tear> tear = std::nullopt) const {
         DiskImage image;
+        std::size_t number = 0;
         image.directories = directories;
         std::map<std::uint64_t, StoredFile> survived;
         for (const auto& [inode, file] : files) {
             StoredFile& stored = survived[inode];
             stored.contents = file.durable;
             for (const CrashedFile::DirtySector& sector : file.dirty) {
-                if (choose(2) != 0) stored.contents.write_sector(sector.index, sector.bytes.data());
+                const bool survives = choose(2) != 0;
+                if (tear && tear->sector == number++) {
+                    Sector torn;
+                    const std::byte* const page = file.durable.page(sector.index / sectors_per_page);
+                    std::memcpy(torn.data(), page + sector.index % sectors_per_page * sector_size, sector_size);
+                    std::memcpy(torn.data(), sector.bytes.data(), tear->size);
+                    stored.contents.write_sector(sector.index, torn.data());
+                } else if (survives) {
+                    stored.contents.write_sector(sector.index, sector.bytes.data());
+                }
             }
             stored.size = file.sizes[static_cast<std::size_t>(choose(file.sizes.size()))];
             stored.contents.cut(stored.size);
