@@ -143,6 +143,14 @@ class Format(CommandLine):
         changed[10], changed[SLOT_SIZE + 10] = 1, 1
         self.assertEqual(self.compare(bytes(changed))[0], DAMAGED)
 
+    def test_files_of_earlier_versions(self):
+        for name in ("plain", "checkpoint", "unclean", "torn"):
+            with self.subTest(name=name):
+                status, records, errors = self.compare((ROOT / f"tests/golden/{name}.emdb").read_bytes())
+                self.assertEqual(status, DONE)
+                self.assertTrue(records)
+                self.assertEqual("torn tail" in errors, name == "torn")
+
     def test_what_is_no_database_and_what_is_encrypted_is_refused(self):
         self.assertEqual(self.compare(b"text " * 3000)[0], DAMAGED)
         self.path("key").write_bytes(bytes(32))

@@ -18,7 +18,8 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", "examples/README.md", "examples/cli/README.md", "bench/README.md", "src/README.md", "src/journal/README.md",
              "tests/README.md"]
-COMPILE = [*os.environ.get("CXX", "g++").split(), "-std=c++20", "-Wall", "-Wextra", "-Werror=unused-result", f"-I{ROOT}"]
+COMPILER = os.environ.get("CXX", "g++").split()
+COMPILE = [*COMPILER, "-std=c++20", "-Wall", "-Wextra", "-Werror=unused-result", f"-I{ROOT}"]
 SECONDS_MAX = 200
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -140,7 +141,7 @@ class Blocks(unittest.TestCase):
         self.assertTrue(command.startswith("c++ "), command)
         (self.folder / "app.cpp").write_text(next(code for _, code in blocks("README.md") if is_program(code)), encoding="utf-8")
         (self.folder / "emdb.hpp").symlink_to(ROOT / "emdb.hpp")
-        run([*COMPILE[:1], *command.replace("-O2", "-O0").split()[1:]], cwd=self.folder)
+        run([*COMPILER, *command.replace("-O2", "-O0").split()[1:]], cwd=self.folder)
         self.assertEqual(run([self.folder / "app"], cwd=self.folder), "emdb\n")
 
     def test_programs_run(self):

@@ -75,8 +75,9 @@ protected:
 }  // namespace detail
 
 /// Live records in no particular order, weakly consistent with concurrent writes: each key at most once, keys present
-/// throughout exactly once. Reads in place, in constant memory. It may outlive every handle of its database. Movable, but not
-/// while it is being iterated; not thread-safe.
+/// throughout exactly once. For a loop over a range, `for (const auto& [key, value] : records)`: what is seen is valid until the next
+/// step, and `status()` says afterwards whether it ended or failed. Reads in place, in constant memory. It may outlive every
+/// handle of its database. Movable, but not while it is being iterated; not thread-safe.
 class EmdbIter : public detail::SourceRange<RecordView> {
 public:
     /// Made by the engine only.

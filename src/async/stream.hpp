@@ -53,7 +53,7 @@ public:
     /// What next() returns: to be awaited while the Stream lives.
     class [[nodiscard]] Next {
     public:
-        // Before it is awaited: a promise's await_transform may hand it on, by value or by reference.
+        /// Before it is awaited: a promise's await_transform may hand it on, by value or by reference.
         Next(Next&& other) noexcept : channel_(other.channel_) {}
         Next& operator=(Next&&) = delete;
 

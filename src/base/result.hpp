@@ -126,7 +126,8 @@ private:
 }  // namespace detail
 
 /// A value of T or an Error. Unlike std::expected, `value()` and `*` on an rvalue return BY VALUE, so that
-/// `for (auto& [k, v] : db.iter().value())` does not dangle. Not thread-safe; moves as T moves.
+/// `for (auto& [k, v] : db.iter().value())` does not dangle. `and_then(f)`, `transform(f)`, `or_else(f)` and
+/// `transform_error(f)` are those of std::expected. Not thread-safe; moves as T moves.
 template <class T>
 class [[nodiscard]] Result : public detail::ResultCalls<Result<T>, T> {
     static_assert(!std::is_reference_v<T> && !std::is_same_v<T, Error>);
@@ -271,7 +272,7 @@ private:
     bool has_value_;
 };
 
-/// Success or an Error.
+/// Success or an Error, with the calls of Result<T>.
 template <>
 class [[nodiscard]] Result<void> : public detail::ResultCalls<Result<void>, void> {
 public:
