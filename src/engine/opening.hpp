@@ -325,6 +325,7 @@ Result<void> Engine::start(OpenedFile opened) {
     if (auto mapped = generation().map().open(generation().file(), *size); !mapped) return mapped;
     default_keyspace_ = make_keyspace(0, "");
     if (auto recovered = recover(*size); !recovered) return recovered;
+    generation().map().expect_random_reads(generation().file());
     state_.store(State::open, std::memory_order_release);
     return {};
 }

@@ -90,6 +90,7 @@ private:
     static constexpr std::uint64_t large_value = std::uint64_t{256} << 10;
     static constexpr std::uint64_t little = std::uint64_t{512} << 10;
     static constexpr std::uint64_t slice = std::uint64_t{1} << 20;
+    static constexpr std::uint64_t read_ahead = std::uint64_t{8} << 20;
 
     const Journal& source_journal() const noexcept { return from_->journal(); }
     Journal& target_journal() noexcept { return target_->journal(); }
@@ -124,6 +125,7 @@ private:
         auto* generation = new Generation(std::move(fresh.file), header, std::move(sealer), mapped_append, source_.path_);
         target_->generation_.store(generation, std::memory_order_seq_cst);
         if (auto mapped = generation->map().open(generation->file(), journal_start); !mapped) return mapped;
+        generation->map().expect_random_reads(generation->file());
         generation->journal().start_at(journal_start, journal_start, journal_start);
         generation->flusher().start_at(journal_start, journal_start);
         target_->default_keyspace_ = target_->make_keyspace(0, "");
@@ -155,9 +157,12 @@ private:
         new_offsets_.clear();
         constexpr std::size_t ahead = 8;
         const Journal& journal = source_journal();
+        const bool in_file_order = index.ordered == nullptr;
+        expected_ = 0;
         ExpiryMoment moment(source_.clock_);
         for (std::size_t i = 0; i < offsets.size(); ++i) {
             if (i + ahead < offsets.size()) prefetch_frame(journal.address(offsets[i + ahead]));
+            if (in_file_order) expect_reading_from(offsets[i]);
             FrameView frame;
             PlainText text;
             if (!journal.read(offsets[i], true, frame, text)) return source_.damaged_error(journal, offsets[i]);
@@ -166,6 +171,14 @@ private:
         }
         if (auto written = write_batch(); !written) return written;
         return order(keyspace.id, new_offsets_);
+    }
+
+    // The map is read at random, so the system does not read ahead by itself.
+    void expect_reading_from(std::uint64_t offset) {
+        if (offset + read_ahead / 2 < expected_) return;
+        const std::uint64_t from = (std::max)(offset, expected_);
+        expected_ = offset + read_ahead;
+        from_->file().expect_reading(from, expected_ - from);
     }
 
     Result<void> collect(const KeyspaceIndex& index, std::vector<std::uint64_t>& offsets) const {
@@ -346,6 +359,7 @@ private:
     Engine& source_;
     const bool builds_index_;
     const GenerationRef from_;                               ///< what is copied
+    std::uint64_t expected_ = 0;                             ///< up to here the system was asked to read ahead
     std::uint64_t copied_ = 0;                               ///< up to here, all is in the copy that counts
     std::vector<std::shared_ptr<KeyspaceState>> keyspaces_;  ///< as they were when it began
     std::unique_ptr<Engine> target_;

@@ -13,6 +13,7 @@
 
 #include "engine/engine.hpp"
 #include "engine/sync_deferral.hpp"
+#include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
 
@@ -81,6 +82,7 @@ Result<Engine::Current> Engine::find_current(const KeyspaceState& keyspace, KeyH
     Current current;
     std::uint64_t damaged = 0;
     current.at = keyspace.index().hash.locate(hash, [&](std::uint64_t offset) {
+        prefetch_frame(journal().address(offset));
         const Match matched = match(journal(), offset, key, current.frame, true, text);
         if (matched == Match::damaged) damaged = offset;
         return matched != Match::no;

@@ -50,6 +50,13 @@ public:
         return {};
     }
 
+    /// Reads are here and there from now on: without this, each that finds its page missing has the system read a whole neighbourhood,
+    /// some MiB on some devices, which costs a hundred times the page where data exceeds memory. Called with cover() or before.
+    void expect_random_reads(File& file) noexcept {
+        random_reads_ = true;
+        for (std::size_t i = 0; i < count_.load(std::memory_order_relaxed); ++i) file.expect_random_reading(segments_[i]->mapping);
+    }
+
     /// Where the byte at `offset` is. `offset` is that of a frame inside what open() and cover() were asked for.
     const std::byte* at(std::uint64_t offset) const noexcept {
         if (offset < first_end_.load(std::memory_order_relaxed)) [[likely]] return first_base_ + offset;
@@ -89,6 +96,7 @@ private:
         }
         auto mapping = map_with_room(file, start, file_size - start);
         if (!mapping) return std::move(mapping).error();
+        if (random_reads_) file.expect_random_reading(*mapping);
         segments_[index] = std::make_unique<Segment>(Segment{start, std::move(*mapping)});
         count_.store(index + 1, std::memory_order_release);
         return {};
@@ -113,6 +121,7 @@ private:
 
     const std::byte* first_base_ = nullptr;
     std::uint64_t first_mapped_end_ = 0;
+    bool random_reads_ = false;
     Atomic<std::uint64_t> first_end_{0};
     std::array<std::unique_ptr<Segment>, 512> segments_;
     Atomic<std::size_t> count_{0};

@@ -111,6 +111,8 @@ public:
     virtual bool is_memory_backed() = 0;
     /// A hint: the range is about to be read through a mapping, from front to back.
     virtual void expect_reading(std::uint64_t offset, std::uint64_t length) noexcept = 0;
+    /// A hint: from now on this mapping is read here and there, so what lies around is not worth reading along.
+    virtual void expect_random_reading(const Mapping& mapping) noexcept = 0;
     virtual std::size_t map_granularity() = 0;
 
     /// Takes the lock that keeps other openers out, in this process and others, without waiting (a File that was opened

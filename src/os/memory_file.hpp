@@ -241,6 +241,7 @@ public:
     bool is_memory_backed() override { return true; }
 
     void expect_reading(std::uint64_t, std::uint64_t) noexcept override {}
+    void expect_random_reading(const Mapping&) noexcept override {}
 
     std::size_t map_granularity() override {
 #if !defined(_WIN32)

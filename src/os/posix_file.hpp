@@ -279,6 +279,11 @@ public:
 #endif
     }
 
+    void expect_random_reading(const Mapping& mapping) noexcept override {
+        // Of all that it maps: neighbours in pieces are asked for by expect_reading where they are wanted.
+        ::posix_madvise(mapping.data(), mapping.size(), POSIX_MADV_RANDOM);
+    }
+
     std::size_t map_granularity() override { return page_size(); }
 
     /// A file opened read-only can only be locked shared: that keeps writers out, and a writer keeps it out.

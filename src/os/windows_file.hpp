@@ -152,6 +152,7 @@ public:
 
     /// The call for it wants addresses, and mapped files are read ahead anyway.
     void expect_reading(std::uint64_t, std::uint64_t) noexcept override {}
+    void expect_random_reading(const Mapping&) noexcept override {}
 
     std::size_t map_granularity() override {
         SYSTEM_INFO info;

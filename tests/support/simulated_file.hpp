@@ -110,6 +110,7 @@ public:
     void expect_reading(std::uint64_t offset, std::uint64_t length) noexcept override {
         (void)perform(Operation::expect_reading, name_, offset, length, [] {});
     }
+    void expect_random_reading(const emdb::detail::Mapping&) noexcept override {}
 
     Result<bool> try_lock() override {
         const Result<void> done = perform(Operation::lock, name_, 0, 0, [&] {
