@@ -75,6 +75,22 @@ TEST_SUITE("the last handle") {
         CHECK(Emdb::open(folder.file("a")).value().open_namespace("names").value().len().value() == 100);
     }
 
+    TEST_CASE("may be assigned to, which closes its database") {
+        const TempFolder folder;
+        {
+            auto db = AsyncEmdb::open(folder.file("a")).get().value();
+            (void)db.insert("a", "v");
+            db = AsyncEmdb::open(folder.file("b")).get().value();
+            CHECK(records_in(folder.file("a")) == 1);
+            const AsyncEmdb third = AsyncEmdb::open_in_memory();
+            db = third;
+            CHECK(records_in(folder.file("b")) == 0);
+            auto names = db.open_namespace("names").get().value();
+            names = db.open_namespace("others").get().value();
+            CHECK(names.name() == "others");
+        }
+    }
+
     TEST_CASE("may be dropped in a callback, and in a coroutine") {
         const TempFolder folder;
         for (int round = 0; round < 50; ++round) {

@@ -48,6 +48,20 @@ class AsyncHandle;
 class AsyncKeyspace {
 public:
     /// @{
+    /// Another handle of the same keyspace; a cheap copy.
+    AsyncKeyspace(const AsyncKeyspace&) noexcept = default;
+    AsyncKeyspace(AsyncKeyspace&&) noexcept = default;
+    // Not member by member: what was here is let go in the order of destruction, for the last handle waits until nothing else uses the
+    // database.
+    AsyncKeyspace& operator=(AsyncKeyspace other) noexcept {
+        handle_.swap(other.handle_);
+        target_.swap(other.target_);
+        return *this;
+    }
+    /// @}
+    ~AsyncKeyspace() = default;
+
+    /// @{
     /// As the calls of `Keyspace` with the same names.
     Future<Result<void>> insert(Bytes key, Bytes value);
     Future<Result<std::optional<std::string>>> get(Bytes key) const;
