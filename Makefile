@@ -28,9 +28,16 @@ WHITE_BOX_TESTS := $(if $(TESTS),$(shell grep -l '^\#define EMDB_IMPLEMENTATION'
 BLACK_BOX_TESTS := $(filter-out $(WHITE_BOX_TESTS),$(TESTS))
 TEST_PROGRAMS := $(if $(BLACK_BOX_TESTS),$(BUILD)/tests/black_box) $(WHITE_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%)
 SCRIPT_TESTS = 'tests/header_test.py -k gcc' 'tests/header_test.py -k clang' \
-    $(filter-out tests/header_test.py,$(wildcard tests/*_test.py))
+    $(filter-out tests/header_test.py $(LONG_SCRIPT_TESTS),$(wildcard tests/*_test.py))
 
-.PHONY: all help header install uninstall docs deps test test-programs demo bench cli examples check-header warnings features sanitize format clean FORCE
+# What `make test` leaves to `make test-long`, and that to `make check`: it is to take less than five minutes on two cores. These
+# take a compiler or a simulated disk long, or are about what is around the header.
+LONG_SCRIPT_TESTS := $(wildcard $(patsubst %,tests/%_test.py,examples features format install readme))
+LONG_TEST_PROGRAMS = $(FUZZ_TEST_PROGRAMS) $(filter $(patsubst %,$(BUILD)/tests/%_test,async_asio compaction_faults contract_features \
+    encrypted_inspection encrypted_power_cut encryption_secrecy encryption_tampering iouring),$(TEST_PROGRAMS))
+QUICK_TEST_PROGRAMS = $(filter-out $(LONG_TEST_PROGRAMS),$(TEST_PROGRAMS))
+
+.PHONY: all help header install uninstall docs deps test test-long test-programs demo bench cli examples check-header warnings features sanitize format clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -135,8 +142,13 @@ test-programs: $(TEST_PROGRAMS)
 
 # Programs that do not build count as a failure, and the rest still runs.
 test: deps
-	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all $(BUILD)/tests/emdb || failed='--failed=build'; \
-	$(PYTHON) tests/run.py $$failed $(SCRIPT_TESTS) $(TEST_PROGRAMS)
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) header $(QUICK_TEST_PROGRAMS) $(BUILD)/tests/emdb || failed='--failed=build'; \
+	$(PYTHON) tests/run.py $$failed $(SCRIPT_TESTS) $(QUICK_TEST_PROGRAMS)
+
+# The rest of the tests.
+test-long: deps
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) header $(LONG_TEST_PROGRAMS) $(BUILD)/tests/emdb || failed='--failed=build'; \
+	$(PYTHON) tests/run.py --title 'long tests' $$failed $(LONG_SCRIPT_TESTS) $(LONG_TEST_PROGRAMS)
 
 # Objects are rebuilt when the compiler or the flags change.
 $(BUILD)/tests/flags: FORCE
@@ -209,7 +221,7 @@ CHECKS :=
 SOAKS :=
 -include $(sort $(wildcard tests/*/rules.mk))
 
-check: test $(CHECKS:%=check-%)
+check: test test-long $(CHECKS:%=check-%)
 
 soak: $(SOAKS:%=soak-%)
 

@@ -130,18 +130,11 @@ class Text:
 
 
 class Warnings:
-    """The quick part of what `make warnings` and `make features` do."""
+    """The quick part of what `make warnings` does; that compiles the implementation, too."""
 
     def test_declarations_compile_without_warnings(self):
         for standard in STANDARDS:
             self.assert_compiles(USER, *WARNINGS, standard=standard)
-
-    def test_all_features_on(self):
-        features = defines(every_feature(1, self.compiler))
-        self.assert_compiles(IMPLEMENTATION, *WARNINGS, *features, standard=STANDARDS[-1])
-
-    def test_all_features_off(self):
-        self.assert_compiles(IMPLEMENTATION, *WARNINGS, *defines(every_feature(0, self.compiler)), standard=STANDARDS[0])
 
 
 class Cost:

@@ -450,7 +450,7 @@ private:
     std::unique_ptr<File> file_;
     std::string path_;
     std::unique_ptr<const MetaSeal> seal_;  ///< null: not sealed
-    std::uint64_t size_ = 0;                ///< of what is sealed
+    [[maybe_unused]] std::uint64_t size_ = 0;  ///< of what is sealed
     MetaContents contents_;
 };
 
