@@ -26,7 +26,9 @@ i686_TESTS = golden_test checks_test crypto_test os_test power_cut_test platform
 
 # Each platform's programs, and exchange for all.
 platform_programs = $(foreach test,$($(1)_TESTS) platforms/exchange,$(PLATFORMS_BUILD)/$(1)/$(test))
-platform_runs = $(foreach test,$($(1)_TESTS),'$(if $($(1)_RUN),$($(1)_RUN) )$(PLATFORMS_BUILD)/$(1)/$(test)$($(1)_EXE)')
+platform_runs = $(foreach test,$($(1)_TESTS),'$(if $($(1)_RUN),$($(1)_RUN) )$(PLATFORMS_BUILD)/$(1)/$(test)$($(1)_EXE)$(if $(filter %qemu.sh,$($(1)_RUN)), $($(test)_QEMU_OPTIONS))')
+# QEMU does not pass on what is asked for memory that is to be kept out of dumps.
+crypto_test_QEMU_OPTIONS = -tce=*core*dumps*
 
 check-platforms:
 	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
