@@ -20,8 +20,8 @@ aarch64_RUN = tests/platforms/qemu.sh aarch64
 s390x_RUN = tests/platforms/qemu.sh s390x
 
 windows_TESTS = black_box golden_test os_test checkpoint_test encryption_test async_test platforms/windows_processes_test
-aarch64_TESTS = golden_test checks_test crypto_test aead_test os_test power_cut_test
-s390x_TESTS = golden_test checks_test crypto_test power_cut_test
+aarch64_TESTS = golden_test checks_test crypto_test aead_test os_test
+s390x_TESTS = golden_test checks_test crypto_test
 i686_TESTS = golden_test checks_test crypto_test os_test power_cut_test platforms/journal_map_test
 
 # Each platform's programs, and exchange for all.
