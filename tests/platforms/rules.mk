@@ -40,10 +40,6 @@ check-platforms:
 # A command in front of the program of exchange.cpp for each platform; none where the platform's compiler is missing.
 PLATFORMS_HERE = $(PLATFORMS)
 platform_exchange = $(if $(filter $(1),$(PLATFORMS_HERE) native),$($(1)_RUN) $(PLATFORMS_BUILD)/$(1)/platforms/exchange$($(1)_EXE))
-# With pages larger than the host's, QEMU's mappings of files don't see them grow: only what runs on the simulated disk is run so.
-PAGE_SIZES = 16384 65536
-aarch64_PAGED_TESTS = power_cut_test
-
 .PHONY: run-platforms
 run-platforms: export EMDB_POWER_CUTS = 1000
 run-platforms:
@@ -53,9 +49,7 @@ run-platforms:
 	$(PYTHON) tests/run.py --title platforms --timeout 600 $$failed \
 	    $(if $(PLATFORMS_HERE),'tests/platforms/warnings_check.py $(foreach platform,$(PLATFORMS_HERE),$($(platform)_CXX))') \
 	    'tests/platforms/exchange_check.py $(foreach platform,native $(PLATFORMS),$(platform)="$(call platform_exchange,$(platform))")' \
-	    $(foreach platform,$(PLATFORMS_HERE),$(call platform_runs,$(platform))) \
-	    $(if $(filter aarch64,$(PLATFORMS_HERE)),$(foreach page,$(PAGE_SIZES),$(foreach test,$(aarch64_PAGED_TESTS), \
-	        '$(aarch64_RUN):$(page) $(PLATFORMS_BUILD)/aarch64/$(test)')))
+	    $(foreach platform,$(PLATFORMS_HERE),$(call platform_runs,$(platform)))
 
 # Of the system's headers, cross compilers get doctest's alone.
 $(PLATFORMS_BUILD)/include/doctest:
