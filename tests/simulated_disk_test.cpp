@@ -110,19 +110,29 @@ TEST_CASE("simulated disk: an unsynced write survives, vanishes, or tears into s
         CHECK(read_all(*file) == sectors(3, 'b'));
         seen.insert(summary(after_power_cut(disk, seed).value()));
     }
-    CHECK(seen == std::set<std::string>{"aaa", "aab", "aba", "abb", "baa", "bab", "bba", "bbb"});
+    const std::set<std::string> whole{"aaa", "aab", "aba", "abb", "baa", "bab", "bba", "bbb"};
+    CHECK(std::includes(seen.begin(), seen.end(), whole.begin(), whole.end()));
+    CHECK(seen.size() > whole.size());  // within a sector, too, though disks say they don't
+    for (const std::string& sectors : seen) CHECK(std::count(sectors.begin(), sectors.end(), '?') <= 1);
 }
 
-TEST_CASE("simulated disk: a sector is never torn, and bytes beside a write in the same sector stay") {
+/// Some of the new bytes, and then the old ones.
+bool is_new_then_old(std::string_view bytes, char now, char before) {
+    const std::size_t first_old = (std::min)(bytes.find_first_not_of(now), bytes.size());
+    return bytes.find_first_not_of(before, first_old) == std::string_view::npos;
+}
+
+TEST_CASE("simulated disk: a sector is torn at one byte at most, and bytes beside a write in the same sector stay") {
     for (std::uint64_t seed = 1; seed <= rounds; ++seed) {
         SimulatedDisk disk(quiet(seed));
         const auto file = durable_file(disk, sectors(2, 'a'));
         file->write_at(500, bytes(std::string(24, 'b'))).value();
         const std::string survived = after_power_cut(disk, seed).value();
-        const std::string first = survived.substr(0, 512);
-        const std::string second = survived.substr(512);
-        CHECK((first == std::string(512, 'a') || first == std::string(500, 'a') + std::string(12, 'b')));
-        CHECK((second == std::string(512, 'a') || second == std::string(12, 'b') + std::string(500, 'a')));
+        REQUIRE(survived.size() == 1024);
+        CHECK(survived.substr(0, 500) == std::string(500, 'a'));
+        CHECK(is_new_then_old(survived.substr(500, 12), 'b', 'a'));
+        CHECK(is_new_then_old(survived.substr(512, 12), 'b', 'a'));
+        CHECK(survived.substr(524) == std::string(500, 'a'));
     }
 }
 
@@ -183,7 +193,7 @@ TEST_CASE("simulated disk: stores through a mapping are seen by reads, lost by p
         CHECK(survived.substr(0, 9) == "00000000m");
         seen.insert(survived.substr(9));
     }
-    CHECK(seen == std::set<std::string>{"0000000", "n000000"});
+    CHECK(seen == std::set<std::string>{"0000000", "n000000", "?000000"});
 }
 
 TEST_CASE("simulated disk: an unsynced length may be lost, longer or shorter") {

@@ -248,8 +248,8 @@ struct CrashedDisk {
         return build([](std::uint64_t) { return std::uint64_t{0}; });
     }
 
-    /// A random outcome; in some of them one sector is torn in two, which disks say they don't do. Independent coins alone would hardly ever keep or lose all of many sectors, nor all but one, and
-    /// those are the outcomes that find bugs: so the odds are drawn first.
+    /// A random outcome; in some of them one sector is torn in two, which disks say they don't do. Independent coins alone would hardly
+    /// ever keep or lose all of many sectors, nor all but one, and those are the outcomes that find bugs: so the odds are drawn first.
     DiskImage random_outcome(SeededRandom& random) const {
         const std::uint64_t style = random.below(8);
         const std::uint64_t decisions = dirty_sector_count() + files.size() + changes.size();
