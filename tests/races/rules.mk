@@ -4,7 +4,7 @@ CHECKS += races
 SOAKS += races
 
 RACES = $(BUILD)/races
-RACES_MODEL = explorer memory_hooks
+RACES_MODEL = explorer shared_memory memory_hooks
 RACES_PROGRAMS = $(RACES)/explorer_test
 
 # The models are of what lies in src/, with other atomics.
