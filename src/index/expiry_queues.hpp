@@ -59,7 +59,7 @@ public:
     [[gnu::noinline]] bool make_room(std::size_t shard, std::size_t count) noexcept {
         tidy(shard);
         if (count == 0) return true;
-        Queues* queues = queues_.load(std::memory_order_relaxed);
+        Queues* queues = queues_.load(std::memory_order_acquire);
         if (queues == nullptr && (queues = create()) == nullptr) return false;
         Queue& queue = (*queues)[shard];
         const std::size_t wanted = queue.size + count;
@@ -85,7 +85,7 @@ public:
 
     /// Drops garbage if there is too much of it.
     void tidy(std::size_t shard) noexcept {
-        Queues* queues = queues_.load(std::memory_order_relaxed);
+        Queues* queues = queues_.load(std::memory_order_acquire);
         if (queues == nullptr) [[likely]] return;
         Queue& queue = (*queues)[shard];
         if (queue.size > 2 * queue.current + garbage_allowed) drop_garbage(queue);
@@ -93,7 +93,7 @@ public:
 
     /// Forgets every entry. The caller holds all stripes.
     void clear() noexcept {
-        Queues* queues = queues_.load(std::memory_order_relaxed);
+        Queues* queues = queues_.load(std::memory_order_acquire);
         if (queues == nullptr) return;
         for (Queue& queue : *queues) {
             queue.size = 0;
@@ -180,13 +180,14 @@ private:
         bool operator()(const Entry& a, const Entry& b) const noexcept { return a.expiry_unix_ms > b.expiry_unix_ms; }
     };
 
-    Queue& queue_of(std::size_t shard) const noexcept { return (*queues_.load(std::memory_order_relaxed))[shard]; }
+    Queue& queue_of(std::size_t shard) const noexcept { return (*queues_.load(std::memory_order_acquire))[shard]; }
 
     bool is_current(const Entry& entry) const noexcept {
         return static_cast<bool>(index_.locate(KeyHash(entry.hash), [&](std::uint64_t offset) { return offset == entry.offset; }));
     }
 
-    // Holders of different stripes may be here at once.
+    // Holders of different stripes may be here at once; so whoever uses the pointer loads it with acquire, since another stripe's holder
+    // may have made what it points at.
     Queues* create() noexcept {
         auto* created = new (std::nothrow) Queues;
         if (created == nullptr) return queues_.load(std::memory_order_acquire);
