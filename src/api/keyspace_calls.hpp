@@ -76,6 +76,10 @@ Result<std::optional<ValueRef>> Keyspace::get_zerocopy(Bytes key) const {
     return value;
 }
 
+Result<std::vector<std::optional<std::string>>> Keyspace::get_many(std::initializer_list<Bytes> keys) const {
+    return get_many(std::span<const Bytes>(keys.begin(), keys.size()));
+}
+
 Result<std::vector<std::optional<std::string>>> Keyspace::get_many(std::span<const Bytes> keys) const {
     std::vector<std::optional<std::string>> values(keys.size());
     auto visited = visit_each(keys, [&](std::size_t i, detail::MaybeView value) {
@@ -213,27 +217,28 @@ namespace detail {
 Result<TransactionScope> TransactionScope::begin(const std::shared_ptr<Engine>& engine) {
     auto staged = StagedWrites::begin(engine);
     if (!staged) return std::move(staged).error();
-    return TransactionScope(std::move(*staged));
+    return TransactionScope(staged->release());
 }
 
-TransactionScope::TransactionScope(std::unique_ptr<StagedWrites> staged)
-    : staged_(std::move(staged)), transaction_(*staged_, staged_->engine()->default_keyspace()) {}
+TransactionScope::TransactionScope(StagedWrites* staged) noexcept
+    : staged_(staged), transaction_(*staged, staged->engine()->default_keyspace()) {}
 
-TransactionScope::TransactionScope(TransactionScope&& other) noexcept = default;
+TransactionScope::TransactionScope(TransactionScope&& other) noexcept
+    : staged_(std::exchange(other.staged_, nullptr)), transaction_(std::move(other.transaction_)) {}
 
-TransactionScope::~TransactionScope() = default;
+TransactionScope::~TransactionScope() { delete staged_; }
 
 Result<void> TransactionScope::commit() { return staged_->commit(); }
 
 // insert_many
 
-void DeleteBulkLoad::operator()(BulkLoad* load) const noexcept { delete load; }
+OwnedBulkLoad::OwnedBulkLoad(Engine& engine, KeyspaceState& keyspace) : load_(new BulkLoad(engine, keyspace)) {}
 
-OwnedBulkLoad begin_bulk_load(Engine& engine, KeyspaceState& keyspace) { return OwnedBulkLoad(new BulkLoad(engine, keyspace)); }
+OwnedBulkLoad::~OwnedBulkLoad() { delete load_; }
 
-Result<void> add_to_bulk_load(BulkLoad& load, Bytes key, Bytes value) { return load.add(key, value); }
+Result<void> OwnedBulkLoad::add(Bytes key, Bytes value) { return load_->add(key, value); }
 
-Result<void> finish_bulk_load(BulkLoad& load) { return load.finish(); }
+Result<void> OwnedBulkLoad::finish() { return load_->finish(); }
 
 }  // namespace detail
 

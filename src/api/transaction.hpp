@@ -71,8 +71,8 @@ public:
     Result<void> commit();
 
 private:
-    explicit TransactionScope(std::unique_ptr<StagedWrites> staged);
-    std::unique_ptr<StagedWrites> staged_;
+    explicit TransactionScope(StagedWrites* staged) noexcept;
+    StagedWrites* staged_;  // owned
     Transaction transaction_;
 };
 

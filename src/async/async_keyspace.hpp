@@ -73,9 +73,7 @@ public:
     /// As the calls of `Keyspace` with the same names. The ValueRef stays valid as ever.
     Future<Result<std::optional<ValueRef>>> get_zerocopy(Bytes key) const;
     Future<Result<std::vector<std::optional<std::string>>>> get_many(std::span<const Bytes> keys) const;
-    Future<Result<std::vector<std::optional<std::string>>>> get_many(std::initializer_list<Bytes> keys) const {
-        return get_many(std::span<const Bytes>(keys.begin(), keys.size()));
-    }
+    Future<Result<std::vector<std::optional<std::string>>>> get_many(std::initializer_list<Bytes> keys) const;
     template <detail::range_of_bytes Keys>
     Future<Result<std::vector<std::optional<std::string>>>> get_many(Keys&& keys) const {
         return detail::with_key_span(std::forward<Keys>(keys), [this](std::span<const Bytes> views) { return get_many(views); });

@@ -50,6 +50,10 @@ Future<Result<std::optional<ValueRef>>> AsyncKeyspace::get_zerocopy(Bytes key) c
     return detail::make_call<std::optional<ValueRef>>(target_, detail::CallKind::read, work, key);
 }
 
+Future<Result<std::vector<std::optional<std::string>>>> AsyncKeyspace::get_many(std::initializer_list<Bytes> keys) const {
+    return get_many(std::span<const Bytes>(keys.begin(), keys.size()));
+}
+
 Future<Result<std::vector<std::optional<std::string>>>> AsyncKeyspace::get_many(std::span<const Bytes> keys) const {
     auto work = [copies = detail::CopiedKeys(keys)](Keyspace& on) { return on.get_many(copies); };
     return detail::make_call<std::vector<std::optional<std::string>>>(target_, detail::CallKind::read, std::move(work));
