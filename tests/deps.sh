@@ -1,6 +1,7 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, libfuzzer, openssl, libsodium, doxygen;
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, clang-tidy, cppcheck, llvm, libfuzzer,
+# openssl, libsodium, doxygen;
 # platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them;
 # and for the benchmarks lmdb, rocksdb, leveldb, sqlite, kyotocabinet, tkrzw, wiredtiger.
 set -u
@@ -35,7 +36,8 @@ present() {
     tkrzw) has_header tkrzw_dbm.h ;;
     wiredtiger) has_header wiredtiger.h ;;
     clang) command -v clang++ >/dev/null ;;
-    clang-format | doxygen) command -v "$1" >/dev/null ;;
+    llvm) has_program clang++ && has_program llvm-cov && has_program llvm-profdata ;;
+    clang-format | clang-tidy | cppcheck | doxygen) command -v "$1" >/dev/null ;;
     platform-windows) has_program x86_64-w64-mingw32-g++-posix && { [ -x /usr/lib/wine/wine64 ] || has_program wine64 || has_program wine; } ;;
     platform-i686) has_program i686-linux-gnu-g++ ;;
     platform-*) has_program "${1#platform-}-linux-gnu-g++" && has_program "qemu-${1#platform-}" ;;
@@ -54,6 +56,7 @@ package_of() {
     platform-windows) echo g++-mingw-w64-x86-64-posix wine64 ;;
     platform-i686) echo g++-i686-linux-gnu ;;
     platform-*) echo "g++-${1#platform-}-linux-gnu" qemu-user ;;
+    llvm) echo clang llvm ;;
     libfuzzer) echo "clang $(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
     lmdb) echo liblmdb-dev ;;
     rocksdb) echo librocksdb-dev ;;

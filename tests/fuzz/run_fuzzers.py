@@ -55,7 +55,7 @@ class Outcome:
         command = [
             str(PROGRAM), str(work), *kept, f"-max_total_time={seconds}", f"-timeout={INPUT_SECONDS_MAX}",
             f"-rss_limit_mb={MEMORY_MAX_MIB}", f"-malloc_limit_mb={ALLOCATION_MAX_MIB}", f"-max_len={INPUT_SIZE_MAX}",
-            f"-artifact_prefix={failed}/{target}-", "-print_final_stats=1", "-verbosity=1",
+            "-len_control=0", f"-artifact_prefix={failed}/{target}-", "-print_final_stats=1", "-verbosity=1",
         ]
         environment = {**os.environ, "FUZZ_TARGET": target, "UBSAN_OPTIONS": "print_stacktrace=1"}
         started = time.monotonic()
