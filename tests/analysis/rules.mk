@@ -1,6 +1,7 @@
 # What looks at the tests and at the text of emdb rather than at what it does.
 #
 #   make check-mutants [MUTANTS=100] [MUTANTS_SEED=1]   how many small changes that break the engine the tests notice
+#   make check-analysis    what clang-tidy, cppcheck and MemorySanitizer find: must be nothing
 #   make coverage          which lines and branches of src/ the test programs run: build/coverage/report.txt, missed.txt, annotated/
 
 COVERAGE_LINES_MIN ?= 95
@@ -36,3 +37,9 @@ blank := $(empty) $(empty)
 check-mutants: $(BLACK_BOX_OBJECTS) $(BUILD)/tests/main.o
 	@$(PYTHON) tests/analysis/mutants.py --count $(MUTANTS) --seed $(MUTANTS_SEED) \
 	    tests/implementation.cpp=$(subst $(blank),$(comma),$^) $(MUTANT_TESTS:%=tests/%_test.cpp=$(BUILD)/tests/main.o)
+
+# clang-tidy and cppcheck over the implementation, and MemorySanitizer.
+CHECKS += analysis
+check-analysis:
+	@tests/deps.sh clang clang-tidy cppcheck || echo 'Going on without what is missing of these: it is skipped.'
+	@$(PYTHON) tests/run.py --title analysis --timeout 1800 tests/analysis/analysis_check.py
