@@ -31,7 +31,8 @@ inline Result<SecretString> start_of_group(std::string_view prefix) {
     }
     SecretString start;
     start.reserve(prefix.size() + 1);
-    return std::move(start.append(prefix).append(1, '.'));
+    start.append(prefix).append(1, '.');
+    return start;
 }
 
 inline bool starts_with(Bytes key, Bytes prefix) noexcept {

@@ -34,6 +34,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = ROOT / "tests" / "analysis"
 WORK = ROOT / "build" / "mutants"
 LAYERS = ["engine", "journal", "index", "checks"]
 BAR_PERCENT = 90
@@ -331,7 +332,8 @@ def main():
             print(f"{switch:3} {mutant.key}")
         return
     programs = [Program(argument) for argument in options.programs]
-    sources = [path.read_bytes() for folder in (WORK / "src", ROOT / "tests") for path in sorted(folder.rglob("*.?pp"))]
+    sources = [path.read_bytes() for folder in (WORK / "src", ROOT / "tests") for path in sorted(folder.rglob("*.?pp"))
+               if HERE not in path.parents]
     digest = hashlib.sha256(b"".join(sources)).hexdigest()
     for program in programs:
         program.build(digest)
@@ -339,6 +341,8 @@ def main():
         program.run_unchanged()
     programs.sort(key=lambda program: program.seconds)
 
+    # What a survivor has survived.
+    digest += " ".join(sorted(program.name for program in programs))
     file = WORK / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     for switch, mutant in switched.mutants.items():
