@@ -10,7 +10,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -24,6 +26,25 @@
 #include "support/latch.hpp"
 #include "support/simulated_disk.hpp"
 #include "support/temp_folder.hpp"
+
+namespace emdb_test {
+namespace {
+
+std::atomic<std::size_t> size_refused{0};  // there is no memory for allocations of this size
+
+void* allocate(std::size_t size) noexcept { return size == size_refused.load() ? nullptr : std::malloc(size == 0 ? 1 : size); }
+
+}  // namespace
+}  // namespace emdb_test
+
+// Not inlined: GCC would take free() for the wrong end of new.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+    if (void* const memory = emdb_test::allocate(size)) return memory;
+    throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return emdb_test::allocate(size); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace emdb_test {
 namespace {
@@ -61,6 +82,19 @@ std::size_t syncs(const SimulatedDisk& disk) {
 }
 
 TEST_SUITE("asynchronous calls") {
+    TEST_CASE("a flush for which there is no memory for a task is made all the same") {
+        SimulatedDisk disk;
+        auto db = open_over(disk, EmdbBuilder());
+        write_first(db);
+        const std::size_t before = syncs(disk);
+        db.insert("a", "1").get().value();
+        size_refused = sizeof(emdb::detail::FlushTask);
+        const auto flushed = db.flush().get();
+        size_refused = 0;
+        CHECK(flushed.has_value());
+        CHECK(syncs(disk) == before + 1);
+    }
+
     TEST_CASE("do what the synchronous ones do") {
         auto db = AsyncEmdb::from_sync(EmdbBuilder().enable_range_scans(true).build().value());
         CHECK(db.path() == ":memory:");

@@ -11,6 +11,7 @@
 #if EMDB_ASYNC
 
 #include <memory>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -153,14 +154,13 @@ UserCode::~UserCode() { SyncDeferral::resume(outer_); }
 inline void flush_call(FutureState& state, AsyncCore& core, bool is_write, bool here) noexcept {
     std::shared_ptr<AsyncCore> owner = core.shared_from_this();
     const bool nobody_flushes = core.flushes().join(state, is_write);
-    if (here) {
-        owner->flushes().flush(owner->engine(), owner);
-    } else if (nobody_flushes) {
-        const Ref<FlushTask> task(new FlushTask(owner));
-        const auto executor = owner->executor();
-        owner.reset();
-        post(executor, *task);
-    }
+    if (!here && !nobody_flushes) return;
+    // Without the memory for a task the flush is made here, too: somebody has to, and nothing may be thrown.
+    const Ref<FlushTask> task(here ? nullptr : new (std::nothrow) FlushTask(owner));
+    if (!task) return owner->flushes().flush(owner->engine(), owner);
+    const auto executor = owner->executor();
+    owner.reset();
+    post(executor, *task);
 }
 
 void run_call(FutureState& state, AsyncTarget& target, CallKind kind, FunctionRef<bool()> call) noexcept {

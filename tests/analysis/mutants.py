@@ -39,7 +39,7 @@ WORK = ROOT / "build" / "mutants"
 LAYERS = ["engine", "journal", "index", "checks"]
 BAR_PERCENT = 90
 SECONDS_MIN = 30  # however quick a program is, it gets this long to fail
-DATA_MAX = 4 << 30
+MEMORY_MAX = 4 << 30
 FILE_MAX = 2 << 30
 
 SWITCH = "emdb_mutants::on"
@@ -226,6 +226,14 @@ def choose(count, seed):
         chosen = good
 
 
+def resident_bytes(process):
+    # Not a limit of the process: programs reserve more address space than they use.
+    try:
+        return int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
+
+
 class Program:
     """A test program with all the switches."""
 
@@ -250,9 +258,8 @@ class Program:
         stamp.write_text(digest)
 
     def run(self, seconds_max, **environment):
-        """Exit status; None if it did not end."""
+        """Exit status; None if it did not end, or took all memory."""
         def limit():
-            resource.setrlimit(resource.RLIMIT_DATA, (DATA_MAX, DATA_MAX))
             resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MAX, FILE_MAX))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -267,7 +274,8 @@ class Program:
                     try:
                         return child.wait(0.05)
                     except subprocess.TimeoutExpired:
-                        continue
+                        if resident_bytes(child.pid) > MEMORY_MAX:
+                            break
                 return None
         finally:
             try:
