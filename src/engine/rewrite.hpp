@@ -144,6 +144,7 @@ private:
         if (auto collected = collect(index, offsets); !collected) return collected;
         if (auto room = make_room(keyspace, offsets.size()); !room) return room;
         new_offsets_.clear();
+        if (orders()) new_offsets_.reserve(offsets.size());
         constexpr std::size_t ahead = 16;
         const Journal& journal = source_journal();
         const bool in_file_order = index.ordered == nullptr;
@@ -208,9 +209,11 @@ private:
         return {};
     }
 
+    bool orders() const noexcept { return builds_index_ && source_.options_.range_scans; }
+
     // Gives a copied keyspace its ordered index: from now on records are put into that, too.
     Result<void> order(std::uint32_t keyspace_id, std::span<const std::uint64_t> in_key_order) {
-        if (!indexed_ || !source_.options_.range_scans) return {};
+        if (!orders()) return {};
         return target_->order_as(*indexed_->keyspace(keyspace_id), in_key_order);
     }
 
@@ -370,7 +373,7 @@ private:
 
     Result<void> apply(std::uint64_t offset, const FrameView& frame) {
         if (!indexed_) return {};
-        if (!all_copied_ && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
+        if (orders() && !all_copied_ && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
         return indexed_->apply(offset, frame);
     }
 
