@@ -39,7 +39,7 @@ check-mutants: $(BLACK_BOX_OBJECTS) $(BUILD)/tests/main.o
 	    tests/implementation.cpp=$(subst $(blank),$(comma),$^) $(MUTANT_TESTS:%=tests/%_test.cpp=$(BUILD)/tests/main.o)
 
 # clang-tidy and cppcheck over the implementation, and MemorySanitizer.
-CHECKS += analysis
+# Run by itself: make check-analysis. It joins make check by CHECKS += analysis.
 check-analysis:
 	@tests/deps.sh clang clang-tidy cppcheck || echo 'Going on without what is missing of these: it is skipped.'
 	@$(PYTHON) tests/run.py --title analysis --timeout 1800 tests/analysis/analysis_check.py
