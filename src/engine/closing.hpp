@@ -15,7 +15,10 @@ Result<void> Engine::flush() {
     if (auto allowed = refuse_write(); !allowed) return allowed;
     if (state_.load(std::memory_order_acquire) != State::open) return stopped_error();
     if (in_memory_) return {};
-    return reference()->flusher().flush(options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush);
+    const auto generation = reference();
+    // Also where nothing is left to be synced: who is told of no failure goes on writing in vain.
+    if (generation->journal().poisoned()) return Journal::poisoned_error(path_);
+    return generation->flusher().flush(options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush);
 }
 
 Result<void> Engine::close() {

@@ -8,6 +8,9 @@ $(FAULTS)/%.o: tests/faults/%.cpp $(BUILD)/tests/flags | deps emdb.hpp
 	@mkdir -p $(@D)
 	$(CXX) $(FLAGS) -O2 $(WHOLE_PROGRAM) -MMD -MP -c $< -o $@
 
+# What the C++ library is to call must not be optimised away.
+$(FAULTS)/faults.o: WHOLE_PROGRAM =
+
 $(FAULTS)/%: $(FAULTS)/%.o $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
 
