@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string>
 
 #include "engine/engine.hpp"
@@ -48,6 +49,24 @@ Result<void> Engine::close_journal() {
     return flusher.close();
 }
 
+// A destructor has nobody to pass an exception on to. What was not done is what a killed process leaves, which the next opening settles.
+void Engine::close_with_last_handle() noexcept {
+    const auto close_and_tell = [this] {
+        if (auto closed = close(); !closed) {
+            log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
+        }
+    };
+#if EMDB_EXCEPTIONS
+    try {
+        close_and_tell();
+    } catch (const std::bad_alloc&) {
+        // Nor is there memory to tell of it.
+    }
+#else
+    close_and_tell();
+#endif
+}
+
 Engine::~Engine() {
     Generation* const last = generation_.load(std::memory_order_relaxed);
     if (last == nullptr) return;
@@ -58,9 +77,7 @@ Engine::~Engine() {
         return;
     }
     if (state_.load(std::memory_order_relaxed) == State::open) {
-        if (auto closed = close(); !closed) {
-            log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
-        }
+        close_with_last_handle();
     }
     // A generation that still waits for a reader keeps indexes, and those keep the pins: nobody would free any of them.
     pins_->reclaim_all();
