@@ -2,7 +2,7 @@
 // there is (scenario.hpp). No crash, no hang, no leak, no lie: errors are of the documented kind, a poisoned database stays so,
 // what was acknowledged is there afterwards, and then everything works.
 //
-// Two things it finds are not settled yet, so `make faults` fails where check-faults does not go: an encrypted database takes want of
+// Two things it finds are not settled yet, so `make faults` fails and is not part of check-faults: an encrypted database takes want of
 // memory for a cipher (an anonymous mmap) for tampering, and an allocation that fails at the wrong time still ends the program.
 //
 // EMDB_FAULT=sweep/settings/n   only this one, as a failure names it
