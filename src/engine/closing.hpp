@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string>
 
 #include "engine/engine.hpp"
@@ -15,7 +16,10 @@ Result<void> Engine::flush() {
     if (auto allowed = refuse_write(); !allowed) return allowed;
     if (state_.load(std::memory_order_acquire) != State::open) return stopped_error();
     if (in_memory_) return {};
-    return reference()->flusher().flush(options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush);
+    const auto generation = reference();
+    // Also where nothing is left to be synced: who is told of no failure goes on writing in vain.
+    if (generation->journal().poisoned()) return Journal::poisoned_error(path_);
+    return generation->flusher().flush(options_.flush_policy.kind() != FlushPolicy::Kind::on_each_flush);
 }
 
 Result<void> Engine::close() {
@@ -45,6 +49,24 @@ Result<void> Engine::close_journal() {
     return flusher.close();
 }
 
+// A destructor has nobody to pass an exception on to. What was not done is what a killed process leaves, which the next opening settles.
+void Engine::close_with_last_handle() noexcept {
+    const auto close_and_tell = [this] {
+        if (auto closed = close(); !closed) {
+            log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
+        }
+    };
+#if EMDB_EXCEPTIONS
+    try {
+        close_and_tell();
+    } catch (const std::bad_alloc&) {
+        // Nor is there memory to tell of it.
+    }
+#else
+    close_and_tell();
+#endif
+}
+
 Engine::~Engine() {
     Generation* const last = generation_.load(std::memory_order_relaxed);
     if (last == nullptr) return;
@@ -55,9 +77,7 @@ Engine::~Engine() {
         return;
     }
     if (state_.load(std::memory_order_relaxed) == State::open) {
-        if (auto closed = close(); !closed) {
-            log(LogLevel::error, "'" + path_ + "' could not be closed cleanly: " + closed.error().message());
-        }
+        close_with_last_handle();
     }
     // A generation that still waits for a reader keeps indexes, and those keep the pins: nobody would free any of them.
     pins_->reclaim_all();

@@ -394,6 +394,7 @@ private:
     void open_ring();
     void use_ring(File& file) const;
 #endif
+    void close_with_last_handle() noexcept;
     Result<void> close_journal();
     Result<void> recover(std::uint64_t file_size);
     Result<void> settle_tail(std::uint64_t file_size, const ReplaySummary& summary, std::uint64_t durable_end, std::uint64_t torn);

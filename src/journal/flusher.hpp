@@ -106,17 +106,30 @@ private:
         }
     }
 
+    // Its end lets the others go on, also when making an error's message runs out of memory.
+    class Leading {
+    public:
+        explicit Leading(Flusher& flusher) noexcept : flusher_(flusher) {}
+        Leading(const Leading&) = delete;
+        Leading& operator=(const Leading&) = delete;
+        ~Leading() {
+            {
+                const std::lock_guard lock(flusher_.mutex_);
+                flusher_.syncing_ = false;
+            }
+            flusher_.rounds_.fetch_add(1, std::memory_order_release);
+            wake_waiters(flusher_.rounds_);
+        }
+
+    private:
+        Flusher& flusher_;
+    };
+
     // Runs `work` as the only one that syncs, then lets everybody who waits look again.
     template <class Work>
     Result<void> lead(Work&& work) {
-        auto result = work();
-        {
-            const std::lock_guard lock(mutex_);
-            syncing_ = false;
-        }
-        rounds_.fetch_add(1, std::memory_order_release);
-        wake_waiters(rounds_);
-        return result;
+        const Leading leading(*this);
+        return work();
     }
 
     Result<void> sync_and_mark() {

@@ -8,6 +8,9 @@ $(FAULTS)/%.o: tests/faults/%.cpp $(BUILD)/tests/flags | deps emdb.hpp
 	@mkdir -p $(@D)
 	$(CXX) $(FLAGS) -O2 $(WHOLE_PROGRAM) -MMD -MP -c $< -o $@
 
+# What the C++ library is to call must not be optimised away.
+$(FAULTS)/faults.o: WHOLE_PROGRAM =
+
 $(FAULTS)/%: $(FAULTS)/%.o $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
 
@@ -19,6 +22,12 @@ check-faults: $(FAULTS)/power_cuts
 	@rm -f $(FAULTS)/counts
 	@$(PYTHON) tests/run.py --title 'power cuts' --timeout 1800 tests/faults/power_cuts_test.py; \
 	status=$$?; cat $(FAULTS)/counts; exit $$status
+
+# Every file operation and allocation as well. Not part of the check: it is not green yet, see the top of faults.cpp.
+faults: $(FAULTS)/faults
+	@$(PYTHON) tests/run.py --title faults --timeout 3600 $(FAULTS)/faults
+
+.PHONY: faults
 
 soak-faults: $(FAULTS)/power_cuts
 	@rm -f $(FAULTS)/counts

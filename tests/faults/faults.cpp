@@ -1,0 +1,170 @@
+// Fails the n-th file operation, allocation or thread start, once or from then on, for every n of a life that calls everything
+// there is (scenario.hpp). No crash, no hang, no leak, no lie: errors are of the documented kind, a poisoned database stays so,
+// what was acknowledged is there afterwards, and then everything works.
+//
+// Two things it finds are not settled yet, so `make faults` fails and is not part of check-faults: an encrypted database takes want of
+// memory for a cipher (an anonymous mmap) for tampering, and an allocation that fails at the wrong time still ends the program.
+//
+// EMDB_FAULT=sweep/settings/n   only this one, as a failure names it
+// EMDB_FAULT_STEP=n             only every n-th n, from a random one on (for slow builds)
+
+#define EMDB_ENCRYPT 1
+#define EMDB_NESTED 1
+#define EMDB_ASYNC 1
+#define EMDB_IMPLEMENTATION
+#include "emdb.hpp"
+
+#include <doctest/doctest.h>
+
+#if defined(__linux__) && defined(__GLIBC__) && defined(__LP64__)
+
+#include "faults/interposed.hpp"
+#include "faults/scenario.hpp"
+
+#include <dirent.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+
+#include "support/temp_folder.hpp"
+
+namespace emdb_test {
+namespace {
+
+using emdb::AppendMode;
+using emdb::FlushPolicy;
+
+const std::array<ScenarioSettings, 3> all_settings{{
+    {"mapped", false, true, false, AppendMode::automatic, FlushPolicy::on_each_flush()},
+    {"sealed", true, false, false, AppendMode::automatic, FlushPolicy::group()},
+    {"pwrite", false, false, true, AppendMode::pwrite, FlushPolicy::every_n(7)},
+}};
+
+const std::array<Trouble, 6> file_troubles{{
+    {"EIO once", Among::file_operations, Outcome::fails, EIO, false},
+    {"EIO for good", Among::file_operations, Outcome::fails, EIO, true},
+    {"ENOSPC once", Among::file_operations, Outcome::fails, ENOSPC, false},
+    {"ENOSPC for good", Among::file_operations, Outcome::fails, ENOSPC, true},
+    {"writes of no byte once", Among::writes, Outcome::is_zero, 0, false},
+    {"writes of no byte for good", Among::writes, Outcome::is_zero, 0, true},
+}};
+/// Nobody is told of these.
+const std::array<Trouble, 3> hidden_troubles{{
+    {"EINTR once", Among::interruptible, Outcome::fails, EINTR, false},
+    {"short transfers once", Among::transfers, Outcome::is_short, 0, false},
+    {"short transfers for good", Among::transfers, Outcome::is_short, 0, true},
+}};
+const std::array<Trouble, 2> memory_troubles{{
+    {"no memory once", Among::allocations, Outcome::fails, ENOMEM, false},
+    {"no memory for good", Among::allocations, Outcome::fails, ENOMEM, true},
+}};
+const std::array<Trouble, 2> thread_troubles{{
+    {"no thread once", Among::thread_starts, Outcome::fails, EAGAIN, false},
+    {"no thread for good", Among::thread_starts, Outcome::fails, EAGAIN, true},
+}};
+
+// What is under way, for those who can't ask any more.
+char under_way[200];
+void name_the_fault(int signal) {
+    std::fprintf(stderr, "%s: repeat with EMDB_FAULT='%s'\n", signal == SIGALRM ? "hangs" : "crashed", under_way);
+    std::signal(signal, SIG_DFL);
+    std::raise(signal == SIGALRM ? SIGABRT : signal);
+}
+
+std::size_t open_files() {
+    std::size_t count = 0;
+    DIR* const directory = ::opendir("/proc/self/fd");
+    while (directory != nullptr && ::readdir(directory) != nullptr) ++count;
+    if (directory != nullptr) ::closedir(directory);
+    return count;
+}
+
+/// One life with the trouble at the n-th call. Returns how many calls in question there were, and whether the trouble was met.
+std::pair<std::uint64_t, bool> live(const Trouble& trouble, const ScenarioSettings& settings, std::uint64_t nth) {
+    std::snprintf(under_way, sizeof under_way, "%s/%s/%llu", trouble.name, settings.name, static_cast<unsigned long long>(nth));
+    INFO("repeat with EMDB_FAULT='", std::string(under_way), "'");
+    const TempFolder folder;
+    const std::size_t files_before = open_files();
+    ::alarm(120);
+    injector.lack_exclusive_rename(settings.lacks_exclusive_rename);
+    injector.begin(trouble, nth);
+    {
+        Scenario scenario(settings, trouble, folder.path());
+        scenario.run();
+        const std::uint64_t matched = injector.matched();
+        const bool met = injector.injected() != 0;
+        scenario.check_afterwards();
+        ::alarm(0);
+        CHECK(open_files() == files_before);
+        return {matched, met};
+    }
+}
+
+std::uint64_t step() {
+    const char* const text = std::getenv("EMDB_FAULT_STEP");
+    return text == nullptr ? 1 : (std::max)(std::strtoull(text, nullptr, 10), 1ULL);
+}
+
+template <std::size_t count>
+void sweep(const std::array<Trouble, count>& troubles) {
+    for (const int signal : {SIGSEGV, SIGABRT, SIGALRM, SIGBUS}) std::signal(signal, name_the_fault);
+    const char* const asked = std::getenv("EMDB_FAULT");
+    std::random_device random;
+    for (const Trouble& trouble : troubles) {
+        std::uint64_t runs = 0;
+        for (const ScenarioSettings& settings : all_settings) {
+            const std::string name = std::string(trouble.name) + "/" + settings.name + "/";
+            if (asked != nullptr) {
+                if (std::string_view(asked).starts_with(name)) live(trouble, settings, std::strtoull(asked + name.size(), nullptr, 10));
+                continue;
+            }
+            live(trouble, settings, 0);  // static things are made in the first life of a program
+            std::uint64_t nth = 1 + random() % step();
+            while (live(trouble, settings, nth).second) {
+                nth += step();
+                ++runs;
+            }
+        }
+        std::printf("count %s, lives: %llu\n", trouble.name, static_cast<unsigned long long>(runs));
+    }
+    for (const int signal : {SIGSEGV, SIGABRT, SIGALRM, SIGBUS}) std::signal(signal, SIG_DFL);
+}
+
+}  // namespace
+
+TEST_CASE("faults: whichever file operation fails, once or for good, nothing acknowledged is lost and all works afterwards") {
+    sweep(file_troubles);
+}
+
+TEST_CASE("faults: interrupted calls and short transfers are nobody's business") {
+    sweep(hidden_troubles);
+}
+
+TEST_CASE("faults: whichever allocation fails, once or for good, nothing acknowledged is lost and all works afterwards") {
+    sweep(memory_troubles);
+}
+
+TEST_CASE("faults: whichever thread can't be started, once or for good, nothing acknowledged is lost and all works afterwards") {
+    sweep(thread_troubles);
+}
+
+TEST_CASE("faults: the scenario makes every call there is, and each has failed") {
+    if (std::getenv("EMDB_FAULT") != nullptr) return;
+    for (std::size_t i = 0; i < call_count; ++i) {
+        const Call call = static_cast<Call>(i);
+        CAPTURE(std::string(to_string(call)));
+        CHECK(injector.seen(call) > 0);
+        if (step() == 1) CHECK(injector.failed(call) > 0);
+    }
+}
+
+}  // namespace emdb_test
+
+#else
+
+TEST_CASE("faults: the system's calls are intercepted on 64-bit Linux with the GNU C library only" * doctest::skip()) {}
+
+#endif
