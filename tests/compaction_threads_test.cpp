@@ -288,4 +288,43 @@ TEST_CASE("compact: the last handle goes while a background compaction runs") {
     }
 }
 
+TEST_CASE("work beside its owner: each round sees what was handed over, an error is told once, an exception is thrown to the owner") {
+    int handed_over = 0;
+    std::vector<int> done;
+    emdb::detail::WorkBeside beside([&]() -> emdb::Result<void> {
+        done.push_back(handed_over);
+        if (handed_over == 2) return emdb::Error(emdb::ErrorCode::io, "two");
+        if (handed_over == 4) throw std::runtime_error("four");
+        return {};
+    });
+    CHECK(beside.finish().has_value());  // there was no round yet
+    for (int round = 1; round <= 5; ++round) {
+        handed_over = round;
+        beside.begin();
+        if (round == 4) {
+            CHECK_THROWS_AS((void)beside.finish(), std::runtime_error);
+        } else {
+            CHECK(beside.finish().has_value() == (round != 2));
+        }
+        CHECK(beside.finish().has_value());
+    }
+    CHECK(done == std::vector<int>{1, 2, 3, 4, 5});
+}
+
+TEST_CASE("work beside its owner is waited for when the owner goes") {
+    bool ended = false;
+    {
+        std::atomic<bool> begun = false;
+        emdb::detail::WorkBeside beside([&]() -> emdb::Result<void> {
+            begun = true;
+            begun.notify_one();
+            ended = true;
+            return {};
+        });
+        beside.begin();
+        begun.wait(false);
+    }
+    CHECK(ended);
+}
+
 }  // namespace emdb_test

@@ -6,9 +6,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <random>
 #include <string>
@@ -262,10 +262,10 @@ TEST_CASE("however hostile, a file takes time in proportion to its size") {
             made.fill(file, size);
             TempFolder folder;
             write_bytes(folder.file("a.emdb"), file.bytes());
-            const auto start = std::chrono::steady_clock::now();
+            const std::clock_t start = std::clock();  // of the processor: whoever else uses the machine does not count
             static_cast<void>(Emdb::verify(folder.file("a.emdb")).value());
             static_cast<void>(Emdb::salvage(folder.file("a.emdb"), folder.file("b.emdb")).value());
-            return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
         };
         // Eight times the bytes; in the square that would be 64 times the time. The least of a few counts: others use the machine.
         double small = 1e9;

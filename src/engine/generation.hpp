@@ -33,7 +33,7 @@ public:
         : file_(std::move(file)),
           header_(header),
           sealer_(std::move(sealer)),
-          journal_(*file_, map_, header, sealer_.get(), mapped_append),
+          journal_(*file_, map_, header, sealer_.get(), mapped_append, path),
           flusher_(*file_, journal_, path) {}
     Generation(const Generation&) = delete;
     Generation& operator=(const Generation&) = delete;

@@ -9,11 +9,12 @@
 //                  that are slowed down.
 //   4. finish      with all stripes held: the last frames. Now both files say the same.
 //
+// Two threads share the work: one reads, checks and encodes, the other writes and indexes what the first has encoded.
+//
 // Frames are encoded anew, because their checksums depend on file and place. Expired records are left out. A record that is damaged
 // ends the rewrite; salvage is for that.
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,6 +29,7 @@
 #include "engine/opening.hpp"
 #include "engine/range_read.hpp"
 #include "engine/recovery.hpp"
+#include "engine/work_beside.hpp"
 #include "index/offset_sort.hpp"
 #include "journal/batch_buffer.hpp"
 
@@ -67,22 +69,6 @@ public:
         return target_->in_memory_ ? Result<void>() : target_->generation().flusher().flush(true);
     }
 
-    /// Has the copy's pages mapped, so that the first readers of each need not wait for that. Given up where they are gone from memory
-    /// already, which shows in the time it takes.
-    void warm() noexcept {
-        constexpr std::uint64_t page = 4096;
-        constexpr std::uint64_t piece = std::uint64_t{16} << 20;
-        constexpr auto piece_time_max = std::chrono::milliseconds(40);
-        const std::uint64_t end = target_journal().completed();
-        for (std::uint64_t from = journal_start; from < end && go_on(); from += piece) {
-            const auto begun = std::chrono::steady_clock::now();
-            for (std::uint64_t at = from; at < (std::min)(from + piece, end); at += page) {
-                (void)*static_cast<const volatile std::byte*>(target_journal().address(at));
-            }
-            if (std::chrono::steady_clock::now() - begun > piece_time_max) return;
-        }
-    }
-
     Engine& target() noexcept { return *target_; }
 
 private:
@@ -91,6 +77,8 @@ private:
     static constexpr std::uint64_t little = std::uint64_t{512} << 10;
     static constexpr std::uint64_t slice = std::uint64_t{1} << 20;
     static constexpr std::uint64_t read_ahead = std::uint64_t{8} << 20;
+    static constexpr std::uint64_t write_ahead = std::uint64_t{8} << 20;
+    static constexpr std::uint64_t page = 4096;
 
     const Journal& source_journal() const noexcept { return from_->journal(); }
     Journal& target_journal() noexcept { return target_->journal(); }
@@ -131,6 +119,7 @@ private:
         target_->default_keyspace_ = target_->make_keyspace(0, "");
         if (builds_index_) indexed_.emplace(*target_);
         batch_.emplace(generation->journal().coding());
+        written_batch_.emplace(generation->journal().coding());
         return target_->wants_session() ? target_->begin_session() : Result<void>();
     }
 
@@ -155,7 +144,8 @@ private:
         if (auto collected = collect(index, offsets); !collected) return collected;
         if (auto room = make_room(keyspace, offsets.size()); !room) return room;
         new_offsets_.clear();
-        constexpr std::size_t ahead = 8;
+        if (orders()) new_offsets_.reserve(offsets.size());
+        constexpr std::size_t ahead = 16;
         const Journal& journal = source_journal();
         const bool in_file_order = index.ordered == nullptr;
         expected_ = 0;
@@ -219,9 +209,11 @@ private:
         return {};
     }
 
+    bool orders() const noexcept { return builds_index_ && source_.options_.range_scans; }
+
     // Gives a copied keyspace its ordered index: from now on records are put into that, too.
     Result<void> order(std::uint32_t keyspace_id, std::span<const std::uint64_t> in_key_order) {
-        if (!indexed_ || !source_.options_.range_scans) return {};
+        if (!orders()) return {};
         return target_->order_as(*indexed_->keyspace(keyspace_id), in_key_order);
     }
 
@@ -320,23 +312,52 @@ private:
             return append_alone(content_of(frame));
         }
         batch_->add(content_of(frame));
-        return batch_->size() >= batch_size ? write_batch() : Result<void>();
+        return batch_->size() >= batch_size ? hand_batch_over() : Result<void>();
     }
 
-    Result<void> write_batch() {
-        if (batch_->count() == 0) return {};
+    // To be written and indexed while the next one is gathered: half of the work each.
+    Result<void> hand_batch_over() {
+        if (auto written = writer_.finish(); !written) return written;
         if (auto allowed = go_on(); !allowed) return allowed;
-        const auto start = target_journal().append(*batch_);
+        std::swap(*batch_, *written_batch_);
+        writer_.begin();
+        return {};
+    }
+
+    // All that has been added, before anything else is done with the copy.
+    Result<void> write_batch() {
+        if (auto written = writer_.finish(); !written) return written;
+        if (auto allowed = go_on(); !allowed) return allowed;
+        return write(*batch_);
+    }
+
+    Result<void> write(BatchBuffer& batch) {
+        if (batch.count() == 0) return {};
+        const auto start = target_journal().append(batch);
         if (!start) return start.error();
-        for (std::size_t i = 0; i < batch_->count(); ++i) {
-            const std::uint64_t member = batch_->start_of(i);
-            if (auto applied = apply(*start + member, batch_->member(member)); !applied) return applied;
+        for (std::size_t i = 0; i < batch.count(); ++i) {
+            const std::uint64_t member = batch.start_of(i);
+            if (auto applied = apply(*start + member, batch.member(member)); !applied) return applied;
         }
         if (indexed_) {
             if (auto finished = indexed_->finish(); !finished) return finished;
         }
-        batch_->clear();
+        settle(*start, batch.size());
+        batch.clear();
         return {};
+    }
+
+    // Sends what has been written on its way to the disk, and has its pages mapped, so that the first readers of each need not wait
+    // for that.
+    void settle(std::uint64_t offset, std::uint64_t size) noexcept {
+        const std::uint64_t end = offset + size;
+        if (end - sent_ >= write_ahead) {
+            const std::uint64_t whole_pages = end / page * page;
+            target_->generation().file().start_writing(sent_, whole_pages - sent_);
+            sent_ = whole_pages;
+        }
+        if (!builds_index_) return;
+        for (std::uint64_t at = offset; at < end; at += page) (void)*static_cast<const volatile std::byte*>(target_journal().address(at));
     }
 
     Result<void> append_alone(const FrameContent& content) {
@@ -352,7 +373,7 @@ private:
 
     Result<void> apply(std::uint64_t offset, const FrameView& frame) {
         if (!indexed_) return {};
-        if (!all_copied_ && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
+        if (orders() && !all_copied_ && frame.kind() == FrameKind::put) new_offsets_.push_back(offset);
         return indexed_->apply(offset, frame);
     }
 
@@ -364,11 +385,14 @@ private:
     std::vector<std::shared_ptr<KeyspaceState>> keyspaces_;  ///< as they were when it began
     std::unique_ptr<Engine> target_;
     std::optional<IndexBuilder> indexed_;
-    std::optional<BatchBuffer> batch_;
+    std::optional<BatchBuffer> batch_;          ///< is being filled
+    std::optional<BatchBuffer> written_batch_;  ///< is the writer's
+    std::uint64_t sent_ = 0;                    ///< up to here the system was asked to write
     std::vector<std::uint64_t> new_offsets_;  ///< of the keyspace that is being copied
     bool all_copied_ = false;                 ///< what is left is catching up
     std::uint32_t last_id_ = 0;
     const KeyspaceState* last_ = source_.default_keyspace_.get();  ///< what has last_id_; null: it did not exist at the beginning
+    WorkBeside writer_{[this] { return write(*written_batch_); }};  ///< ends before what it works on
 };
 
 }  // namespace emdb::detail

@@ -56,8 +56,10 @@ namespace emdb::detail {
 class Journal {
 public:
     /// `sealer` is null where frames are not sealed.
-    Journal(File& file, JournalMap& map, const Header& header, Sealer* sealer, bool mapped_append)
+    /// `path`, which errors name, outlives the journal's last write.
+    Journal(File& file, JournalMap& map, const Header& header, Sealer* sealer, bool mapped_append, const std::string& path)
         : file_(file),
+          path_(path),
           map_(map),
           seed_(header.frame_seed()),
           sealer_(sealer),
@@ -290,7 +292,7 @@ private:
         if (way == Way::write_large) return reserve_large(size);
         std::uint64_t offset = tail_.load(std::memory_order_relaxed);
         for (;;) {
-            if (poisoned()) return Error(ErrorCode::poisoned, "An earlier write or sync failed; reopen the database.");
+            if (poisoned()) return poisoned_error(path_);
             const std::uint64_t limit =
                 way == Way::store ? window_.ready_end() : prepared_.load(std::memory_order_acquire);
             if (offset + size > limit) [[unlikely]] {
@@ -311,7 +313,7 @@ private:
         if (auto settled = settle(); !settled) return std::move(settled).error();
         std::uint64_t offset = tail_.load(std::memory_order_relaxed);
         for (;;) {
-            if (poisoned()) return Error(ErrorCode::poisoned, "An earlier write or sync failed; reopen the database.");
+            if (poisoned()) return poisoned_error(path_);
             if (auto allocated = allocate(offset, offset + size); !allocated) return std::move(allocated).error();
             if (tail_.compare_exchange_weak(offset, offset + size, std::memory_order_seq_cst, std::memory_order_relaxed)) break;
         }
@@ -492,7 +494,8 @@ private:
         // Sequentially consistent together with the load of waiting_: either this store is seen by a waiter before it sleeps, or
         // its count is seen here. The exchange fails if the journal was poisoned meanwhile.
         if (!wait_for_turn(offset) || !completed_.compare_exchange_strong(expected, offset + size, std::memory_order_seq_cst)) {
-            return Error(ErrorCode::poisoned, "An earlier write or sync failed; this write may or may not be found after reopening.");
+            return Error(ErrorCode::poisoned, "An earlier write or sync of '" + path_ + "' failed: this write may or may not be found "
+                         "after reopening. Reads go on; close and reopen the database to write again.");
         }
         if (waiting_.load(std::memory_order_seq_cst) != 0) wake_waiters(completed_);
         return {};
@@ -516,6 +519,7 @@ private:
     }
 
     File& file_;
+    const std::string& path_;
     JournalMap& map_;
     const std::uint32_t seed_;
     Sealer* const sealer_;

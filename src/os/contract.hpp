@@ -113,6 +113,8 @@ public:
     virtual void expect_reading(std::uint64_t offset, std::uint64_t length) noexcept = 0;
     /// A hint: from now on this mapping is read here and there, so what lies around is not worth reading along.
     virtual void expect_random_reading(const Mapping& mapping) noexcept = 0;
+    /// A hint: the range is written, and a sync is going to come: its way to the disk may begin.
+    virtual void start_writing(std::uint64_t, std::uint64_t) noexcept {}
     virtual std::size_t map_granularity() = 0;
 
     /// Takes the lock that keeps other openers out, in this process and others, without waiting (a File that was opened

@@ -284,6 +284,13 @@ public:
         ::posix_madvise(mapping.data(), mapping.size(), POSIX_MADV_RANDOM);
     }
 
+#if defined(__linux__) && defined(SYNC_FILE_RANGE_WRITE)
+    void start_writing(std::uint64_t offset, std::uint64_t length) noexcept override {
+        if (!fits(offset, length)) return;
+        ::sync_file_range(number(), static_cast<off_t>(offset), static_cast<off_t>(length), SYNC_FILE_RANGE_WRITE);
+    }
+#endif
+
     std::size_t map_granularity() override { return page_size(); }
 
     /// A file opened read-only can only be locked shared: that keeps writers out, and a writer keeps it out.
