@@ -133,7 +133,8 @@ private:
         const std::lock_guard lock(mutex_, std::adopt_lock);
         if (plain_slots_ != 0 && !process_barrier()) return;  // without it nothing is known; better garbage than a dangling pointer
         for (int move = 0; move < 2 && nobody_under(epoch_.load(std::memory_order_relaxed) + 1); ++move) {
-            epoch_.store(epoch_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+            // Relaxed: retirements look at it under the mutex, and readers may count under either parity.
+            epoch_.store(epoch_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         }
         const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
         std::size_t kept = 0;

@@ -8,8 +8,10 @@
 
 namespace emdb::detail {
 
+#ifndef EMDB_DETAIL_MODEL  // which has a few threads
 constexpr std::uint32_t owned_thread_slots = 96;
 constexpr std::uint32_t shared_thread_slots = 32;
+#endif
 constexpr std::uint32_t thread_slot_count = owned_thread_slots + shared_thread_slots;
 
 /// Which of the owned slots are taken, a bit each. A thread takes one when it first needs it and gives it back when it ends; a

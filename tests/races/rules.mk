@@ -1,11 +1,16 @@
-# Races: an explorer of interleavings, for models of the lock-free structures.
+# Races: models of the lock-free structures under every interleaving, and stress under ThreadSanitizer by each compiler there is.
 
 CHECKS += races
 SOAKS += races
 
 RACES = $(BUILD)/races
-RACES_MODEL = explorer shared_memory memory_hooks
-RACES_PROGRAMS = $(RACES)/explorer_test
+RACES_MODEL = explorer shared_memory memory_hooks campaign surroundings
+RACES_MODEL_TESTS = explorer_test hash_index_model pins_model
+RACES_THREAD_TESTS = pairs_test linearizability_test
+RACES_COMPILERS = $(foreach compiler,g++ clang++,$(if $(shell command -v $(compiler)),$(compiler)))
+RACES_FEATURES = -DEMDB_ASYNC=1 -DEMDB_NESTED=1
+RACES_PROGRAMS = $(RACES_MODEL_TESTS:%=$(RACES)/%) \
+    $(foreach compiler,$(RACES_COMPILERS),$(RACES_THREAD_TESTS:%=$(RACES)/$(compiler)/%))
 
 # The models are of what lies in src/, with other atomics.
 $(RACES)/%.o: tests/races/model/%.cpp $(BUILD)/tests/flags
@@ -16,15 +21,30 @@ $(RACES)/%.o: tests/races/%.cpp $(BUILD)/tests/flags | deps
 	@mkdir -p $(@D)
 	$(CXX) $(FLAGS) -O2 -Isrc -MMD -MP -c $< -o $@
 
-$(RACES)/%_test: $(RACES)/%_test.o $(RACES_MODEL:%=$(RACES)/%.o) $(BUILD)/tests/main.o
+$(RACES_MODEL_TESTS:%=$(RACES)/%): $(RACES)/%: $(RACES)/%.o $(RACES_MODEL:%=$(RACES)/%.o) $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
 
--include $(wildcard $(RACES)/*.d)
+define races_compiler
+$(RACES)/$(1)/%.o: tests/races/%.cpp emdb.hpp | deps
+	@mkdir -p $$(@D)
+	$(1) $$(FLAGS) -O1 -g1 -fsanitize=thread $$(RACES_FEATURES) -MMD -MP -c $$< -o $$@
+$(RACES)/$(1)/%.o: tests/%.cpp emdb.hpp | deps
+	@mkdir -p $$(@D)
+	$(1) $$(FLAGS) -O1 -g1 -fsanitize=thread $$(RACES_FEATURES) -MMD -MP -c $$< -o $$@
+$(RACES_THREAD_TESTS:%=$(RACES)/$(1)/%): $(RACES)/$(1)/%: $(RACES)/$(1)/%.o $(RACES)/$(1)/implementation.o $(RACES)/$(1)/main.o
+	$(1) $$(FLAGS) -fsanitize=thread $$^ $$(LDFLAGS) -o $$@
+endef
+$(foreach compiler,$(RACES_COMPILERS),$(eval $(call races_compiler,$(compiler))))
 
+-include $(wildcard $(RACES)/*.d $(RACES)/*/*.d)
+
+.PHONY: check-races soak-races
+# Who clears holds 64 stripes at once; the detector of deadlocks has room for fewer.
+check-races soak-races: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0 halt_on_error=1
 check-races: $(RACES_PROGRAMS)
-	$(PYTHON) tests/run.py --title races $(RACES_PROGRAMS)
+	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title races --timeout 1200 $(RACES_PROGRAMS)
 
-# The random programs are others every time.
+soak-races: export MINUTES_OF_PAIRS = $(MINUTES)
+soak-races: export SCALE = 100
 soak-races: $(RACES_PROGRAMS)
-	@end=$$(($$(date +%s) + $(MINUTES) * 60)); while [ $$(date +%s) -lt $$end ]; do \
-	    $(PYTHON) tests/run.py --title 'races, for long' $(RACES_PROGRAMS) || exit 1; done
+	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title 'races, for long' --timeout $$(($(MINUTES) * 60 + 7200)) $(RACES_PROGRAMS)
