@@ -10,9 +10,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +24,18 @@
 #include "support/database_contents.hpp"
 #include "support/simulated_disk.hpp"
 #include "support/temp_folder.hpp"
+
+/// What is asked for without exceptions, as the room for opened frames is, is refused from this size on.
+static std::size_t refused_from = SIZE_MAX;
+
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    if (size >= refused_from) return nullptr;
+    try {
+        return ::operator new(size);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
 
 namespace emdb_test {
 namespace {
@@ -315,6 +329,39 @@ TEST_CASE("a frame whose checksum is right and whose seal is not was tampered wi
             CHECK(was_written(salvaged.contents));
         }
     }
+}
+
+TEST_CASE("a frame for which there is no memory was not tampered with, and is not left out of what is salvaged") {
+    const TempFolder folder;
+    const std::string path = folder.file("a.emdb");
+    const std::string value(100'000, 'v');
+    {
+        auto db = open(path);
+        REQUIRE(db.insert("large", value).has_value());
+        REQUIRE(db.insert("small", "s").has_value());
+        refused_from = 50'000;
+        const auto read = db.get("large");
+        const auto other = db.get("small");
+        refused_from = SIZE_MAX;
+        CHECK(read == ErrorCode::io);
+        CHECK(read.error().message().find("Out of memory") == 0);
+        CHECK(other.value() == "s");
+        CHECK(db.get("large").value() == value);
+        REQUIRE(db.close().has_value());
+    }
+    refused_from = 50'000;
+    const auto opened = Emdb::builder().path(path).encryption_key(key_bytes(1)).build();
+    const auto verified = Emdb::verify(path, with(the_key));
+    const auto salvaged = Emdb::salvage(path, folder.file("b.emdb"), salvage_with(the_key));
+    refused_from = SIZE_MAX;
+    CHECK(opened == ErrorCode::io);
+    REQUIRE(verified.has_value());
+    REQUIRE(verified->damages.size() == 1);
+    CHECK(verified->damages[0] == ErrorCode::io);
+    CHECK(salvaged == ErrorCode::io);
+    CHECK_FALSE(fs::exists(folder.file("b.emdb")));
+    CHECK(Emdb::verify(path, with(the_key)).value().damage_count == 0);
+    CHECK(open(path).get("large").value() == value);
 }
 
 TEST_CASE("a plain frame in an encrypted file was put there by somebody else") {

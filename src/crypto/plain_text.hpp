@@ -26,8 +26,12 @@ public:
         clear();
         data_ = size <= sizeof here_ ? here_ : static_cast<std::byte*>(::operator new(size, std::nothrow));
         size_ = data_ == nullptr ? 0 : size;
+        lacks_memory_ = data_ == nullptr;
         return data_;
     }
+
+    /// Whether the last make() failed.
+    bool lacks_memory() const noexcept { return lacks_memory_; }
 
     bool is_used() const noexcept { return data_ != nullptr; }
 
@@ -41,6 +45,7 @@ public:
 private:
     std::byte* data_ = nullptr;
     std::size_t size_ = 0;
+    bool lacks_memory_ = false;
     std::byte here_[496];
 };
 
@@ -49,6 +54,7 @@ private:
 class PlainText {
 public:
     bool is_used() const noexcept { return false; }
+    bool lacks_memory() const noexcept { return false; }
     void clear() noexcept {}
 };
 

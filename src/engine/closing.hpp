@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
-#include <new>
 #include <string>
 
 #include "engine/engine.hpp"
@@ -59,8 +58,8 @@ void Engine::close_with_last_handle() noexcept {
 #if EMDB_EXCEPTIONS
     try {
         close_and_tell();
-    } catch (const std::bad_alloc&) {
-        // Nor is there memory to tell of it.
+    } catch (...) {
+        // No memory, and so none to tell of it either; or the callback for the log threw.
     }
 #else
     close_and_tell();

@@ -87,6 +87,7 @@ public:
             .with_offset(offset);
     }
     Error forgery(std::uint64_t offset) const { return forged_frame_error(path_, offset); }
+    Error unopened(std::uint64_t offset) const { return unopened_frame_error(path_, offset); }
 
 private:
     Result<void> judge_header(InspectedFile& found) const {

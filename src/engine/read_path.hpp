@@ -29,7 +29,11 @@ Error Engine::why_unusable(const KeyspaceState& keyspace) const {
 
 Error damaged_record_error(const std::string& path, const Journal& journal, std::uint64_t offset) {
     FrameView frame;
-    if (journal.seals() && journal.read_raw(offset, true, frame)) return forged_frame_error(path, offset);
+    if (journal.seals() && journal.read_raw(offset, true, frame)) {
+        PlainText text;
+        const bool opens_now = journal.read_any_kind(offset, true, frame, text);
+        return opens_now || text.lacks_memory() ? unopened_frame_error(path, offset) : forged_frame_error(path, offset);
+    }
     return Error(ErrorCode::corrupted, "'" + path + "' is damaged at offset " + std::to_string(offset) +
                  ": the record there is not what was written. Restore the file from a backup, or save what is intact with Emdb::salvage.")
         .with_offset(offset);

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,7 +51,12 @@ public:
         if (offset < skipped_until_) skip(head.size);
     }
 
-    void unopened(std::uint64_t, const FrameView& frame, Seal) { skip(frame.size); }
+    void unopened(std::uint64_t offset, const FrameView& frame, Seal seal) {
+        if (seal == Seal::no_memory && !without_memory_) without_memory_ = offset;
+        skip(frame.size);
+    }
+    /// The first frame that nobody could look into for want of memory: what was collected is not all there is.
+    std::optional<std::uint64_t> without_memory() const noexcept { return without_memory_; }
 
     void gap(std::uint64_t from, std::uint64_t to) {
         const bool at_end = to == file_.size();
@@ -84,6 +90,7 @@ private:
     SalvageReport& report_;
     std::uint64_t skipped_until_ = 0;
     bool has_expiring_records_ = false;
+    std::optional<std::uint64_t> without_memory_;
     bool searched_ = false;
     std::uint64_t last_content_ = 0;
     std::uint64_t vouched_ = 0;
@@ -113,6 +120,7 @@ public:
         SalvageCollection collection(file, survey, *contents, options_, report);
         const auto walked = survey.run(collection, [&](std::uint64_t done) { tell(done, file); });
         if (!walked) return walked.error();
+        if (const auto offset = collection.without_memory()) return unopened_frame_error(from_, *offset);
         if (collection.has_expiring_records() && EMDB_TTL == 0) {
             return Error(ErrorCode::feature_disabled, "'" + from_ + "' has records that expire, and this program was built with "
                          "EMDB_TTL=0. Build it with EMDB_TTL=1.");

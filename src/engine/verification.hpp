@@ -80,6 +80,7 @@ public:
     void unopened(std::uint64_t offset, const FrameView&, Seal seal) {
         if (offset >= tail_) return;
         if (seal == Seal::forged) return add_forgery(offset);
+        if (seal == Seal::no_memory) return add(inspection_.unopened(offset));
         add(inspection_.damage(offset, "the frame there is intact, but its session began where the file is damaged, and without that it "
                                        "can't be opened."));
     }

@@ -53,6 +53,7 @@ enum class Seal : std::uint8_t {
     genuine,       ///< it is what was written in this place, or the file is not encrypted
     forged,        ///< it is not
     session_lost,  ///< nobody can tell: the frame of its session is not known
+    no_memory,     ///< nobody can tell now: there is no memory to open it in
 };
 
 /// Opens an intact frame, whose contents are in `text` then, and judges whether it may stand there. Frames of sessions, which are not
@@ -64,7 +65,7 @@ inline Seal open_frame([[maybe_unused]] FrameView& frame, [[maybe_unused]] std::
     if (!frame.is_sealed()) return Seal::forged;
     if (!coding.sealer->knows_session(frame.nonce().session)) return Seal::session_lost;
     // What is of an earlier session was once there, then cut off, and somebody has put it back.
-    if (!coding.sealer->open(frame, offset, text)) return Seal::forged;
+    if (!coding.sealer->open(frame, offset, text)) return text.lacks_memory() ? Seal::no_memory : Seal::forged;
 #endif
     return Seal::genuine;
 }

@@ -32,6 +32,13 @@ inline Error forged_frame_error(const std::string& path, std::uint64_t offset) {
         .with_offset(offset);
 }
 
+/// The same of one that can't be opened for want of memory.
+inline Error unopened_frame_error(const std::string& path, std::uint64_t offset) {
+    return Error(ErrorCode::io, "Out of memory for the frame at offset " + std::to_string(offset) + " of '" + path +
+                 "', which is sealed. Nothing was changed. Free some and try again.")
+        .with_offset(offset);
+}
+
 /// How a journal ends; see replay_journal.
 struct ReplaySummary {
     std::uint64_t end = journal_start;           ///< where the valid prefix ends
@@ -128,7 +135,11 @@ private:
 
     // Opens a frame of an encrypted file, whose checksum is right: what does not open was not damaged but forged.
     Result<void> open(FrameView& frame, std::uint64_t offset, PlainText& text) const {
-        return open_frame(frame, offset, coding(), text) == Seal::genuine ? Result<void>() : Result<void>(forged(offset));
+        switch (open_frame(frame, offset, coding(), text)) {
+            case Seal::genuine: return {};
+            case Seal::no_memory: return unopened_frame_error(path_, offset);
+            default: return forged(offset);
+        }
     }
 
     Result<void> take_session([[maybe_unused]] const FrameView& frame, std::uint64_t offset) const {

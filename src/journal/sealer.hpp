@@ -218,18 +218,20 @@ public:
 
     // --- opening
 
-    /// Opens a parsed frame into `text`, where its key and value lie then. False: it is not what was sealed, or there is no memory.
+    /// Opens a parsed frame into `text`, where its key and value lie then. False: it is not what was sealed, or `text` lacks memory.
     bool open(FrameView& frame, std::uint64_t offset, PlainText& text) const noexcept {
         const std::byte* const body = frame.key.data();
         const auto head_size = static_cast<std::size_t>(body - frame.start);
         const auto sealed_size = static_cast<std::size_t>(frame.size) - head_size;
         const FrameNonce nonce = load_nonce(body - frame_nonce_size);
         if (!is_place_of_session(offset, nonce.session)) return false;
-        const Aead* const opener = aead(nonce.session);
         std::byte* const plain = text.make(sealed_size - Aead::tag_size);
-        if (opener == nullptr || plain == nullptr) return false;
+        if (plain == nullptr) return false;
         const AssociatedData associated(frame.start, head_size, offset);
-        if (!opener->open(nonce_bytes(nonce), associated.bytes(), {body, sealed_size}, plain)) {
+        const Aead* const opener = aead(nonce.session);
+        const bool opened = opener != nullptr ? opener->open(nonce_bytes(nonce), associated.bytes(), {body, sealed_size}, plain)
+                                              : open_once(nonce, associated, {body, sealed_size}, plain);
+        if (!opened) {
             text.clear();
             return false;
         }
@@ -374,16 +376,29 @@ private:
         if (const Aead* const made = in.aead.load(std::memory_order_relaxed)) return made;
         void* const room = room_for_aead();
         if (room == nullptr) return nullptr;
-        std::array<std::byte, 16 + 4 + 32> context;
-        std::memcpy(context.data(), file_id_.data(), 16);
-        store_le(context.data() + 16, number);
-        std::memcpy(context.data() + 20, in.random.data(), 32);
         std::array<std::byte, 32> key;
         const WipedAtExit wiped(key);
-        derive("emdb session key", context, key);
+        derive_session_key(in, number, key);
         const Aead* const made = new (room) Aead(cipher_, key);
         in.aead.store(made, std::memory_order_release);
         return made;
+    }
+
+    void derive_session_key(const Session& of, std::uint32_t number, std::array<std::byte, 32>& key) const noexcept {
+        std::array<std::byte, 16 + 4 + 32> context;
+        std::memcpy(context.data(), file_id_.data(), 16);
+        store_le(context.data() + 16, number);
+        std::memcpy(context.data() + 20, of.random.data(), 32);
+        derive("emdb session key", context, key);
+    }
+
+    // Where there is no memory to keep the session's cipher in: what can't be opened counts as forged, so this must not fail for that.
+    [[gnu::noinline]] bool open_once(FrameNonce nonce, const AssociatedData& associated, std::span<const std::byte> sealed,
+                                     std::byte* plain) const noexcept {
+        std::array<std::byte, 32> key;
+        const WipedAtExit wiped_key(key);
+        derive_session_key(session(nonce.session), nonce.session, key);
+        return Aead(cipher_, key).open(nonce_bytes(nonce), associated.bytes(), sealed, plain);
     }
 
     // In memory that is not dumped and, as far as it may be locked, not swapped; each piece of it is twice as large as the one before.
