@@ -280,7 +280,7 @@ private:
         threads.reserve(threads_max);
         try {
             while (threads.size() + 1 < useful) threads.emplace_back(work);
-        } catch (const std::system_error&) {  // there can be no more threads: those there are do it
+        } catch (...) {  // there can be no more threads, or no memory for one: those there are do it
         }
 #endif
         work();
@@ -288,7 +288,20 @@ private:
         return !failed.load();
     }
 
+    // In any thread. Want of memory, be it for an error's text, is one more reason to do without the checkpoint.
     bool load_job(const std::vector<Item>& items, const Job& job) const noexcept {
+#if EMDB_EXCEPTIONS
+        try {
+            return load_tables(items, job);
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+#else
+        return load_tables(items, job);
+#endif
+    }
+
+    bool load_tables(const std::vector<Item>& items, const Job& job) const {
         const bool in_place = items[job.first].in_arena != no_place;
         const std::uint64_t to_buffer = in_place ? items[job.first].shard->expiring_size() : job.size;
         const std::unique_ptr<std::byte[]> buffer(new (std::nothrow) std::byte[static_cast<std::size_t>(to_buffer)]);
@@ -317,7 +330,7 @@ private:
     };
     using Table = std::unique_ptr<HashTable, DestroyTable>;
 
-    bool install(const Item& item, Table table, std::span<const std::byte> expiring) const noexcept {
+    bool install(const Item& item, Table table, std::span<const std::byte> expiring) const {
         const MetaShard& shard = *item.shard;
         const std::uint32_t crc = crc32c(table->memory().data(), table->memory().size());
         if (crc32c(expiring.data(), expiring.size(), crc) != shard.crc) return false;
@@ -330,7 +343,7 @@ private:
 
     // Without what the replay is going to add: an entry must not be there twice.
     bool restore_queue([[maybe_unused]] KeyspaceIndex& index, [[maybe_unused]] const MetaShard& shard,
-                       [[maybe_unused]] std::span<const std::byte> bytes) const noexcept {
+                       [[maybe_unused]] std::span<const std::byte> bytes) const {
 #if EMDB_TTL
         using Entry = ExpiryQueues::Entry;
         static_assert(sizeof(Entry) == meta_expiry_size);

@@ -2,9 +2,6 @@
 // there is (scenario.hpp). No crash, no hang, no leak, no lie: errors are of the documented kind, a poisoned database stays so,
 // what was acknowledged is there afterwards, and then everything works.
 //
-// Two things it finds are not settled yet, so `make faults` fails and is not part of check-faults: an encrypted database takes want of
-// memory for a cipher (an anonymous mmap) for tampering, and an allocation that fails at the wrong time still ends the program.
-//
 // EMDB_FAULT=sweep/settings/n   only this one, as a failure names it
 // EMDB_FAULT_STEP=n             only every n-th n, from a random one on (for slow builds)
 
@@ -155,6 +152,7 @@ TEST_CASE("faults: the scenario makes every call there is, and each has failed")
     if (std::getenv("EMDB_FAULT") != nullptr) return;
     for (std::size_t i = 0; i < call_count; ++i) {
         const Call call = static_cast<Call>(i);
+        if (call == Call::fchown) continue;  // made only where files have different owners; the tests of compaction do that
         CAPTURE(std::string(to_string(call)));
         CHECK(injector.seen(call) > 0);
         if (step() == 1) CHECK(injector.failed(call) > 0);
