@@ -32,6 +32,12 @@
 
 #include "support/temp_folder.hpp"
 
+#if defined(__clang__) && __clang_major__ < 16 && defined(__GLIBCXX__)
+#define TEST_WITHOUT_VIEWS 1  // which this compiler can't read in that library
+#else
+#define TEST_WITHOUT_VIEWS 0
+#endif
+
 namespace emdb_test {
 namespace {
 
@@ -141,8 +147,10 @@ TEST_CASE("contract: keys for get_many come from every kind of range") {
     CHECK(db.get_many(std::forward_list<const char*>{"a", "z", "b"}).value() == expected);
     CHECK(db.get_many(std::vector<std::vector<std::byte>>{{std::byte{'b'}}}).value() == std::vector<MaybeString>{"2"});
     CHECK(db.get_many(std::set<std::string>{"a", "b"}).value() == std::vector<MaybeString>{"1", "2"});
+#if !TEST_WITHOUT_VIEWS
     CHECK(db.get_many(map | std::views::keys).value() == std::vector<MaybeString>{"1", "2"});
     CHECK(db.get_many(std::views::iota(0, 3) | std::views::transform([](int i) { return std::string(1, "azb"[i]); })).value() == expected);
+#endif
     std::istringstream words("a z b");
     CHECK(db.get_many(std::ranges::subrange(std::istream_iterator<std::string>(words), std::istream_iterator<std::string>())).value() ==
           expected);
@@ -164,7 +172,11 @@ TEST_CASE("contract: insert_many takes every kind of pair from every kind of ran
     db.insert_many(std::vector<std::array<std::string, 2>>{{"array", "6"}}).value();
     const std::pair<Bytes, Bytes> c_array[] = {{"c array", "7"}};
     db.insert_many(c_array).value();
+#if !TEST_WITHOUT_VIEWS
     db.insert_many(std::views::iota(8, 10) | std::views::transform([](int i) { return std::pair("view" + std::to_string(i), "v"s); })).value();
+#else
+    db.insert_many(std::vector<Record>{{"view8", "v"}, {"view9", "v"}}).value();
+#endif
     db.insert_many(std::initializer_list<std::pair<std::string_view, std::string_view>>{{"list", "l"}}).value();
     db.insert_many(CountingPairs(3)).value();
     CountingPairs lvalue(4);
@@ -390,11 +402,13 @@ TEST_CASE("contract: what callbacks throw passes through, and the database goes 
         throw 42;
     };
     CHECK_THROWS_AS(static_cast<void>(db.transaction(abandoned)), int);
+#if !TEST_WITHOUT_VIEWS
     const auto pairs = std::views::iota(0, 3) | std::views::transform([](int i) {
         if (i == 2) throw std::logic_error("range");
         return std::pair("p" + std::to_string(i), "v"s);
     });
     CHECK_THROWS_AS(static_cast<void>(db.insert_many(pairs)), std::logic_error);
+#endif
     CHECK(db.get("a").value() == "1");
     db.insert("a", "3").value();
     db.compact().value();
