@@ -150,10 +150,10 @@ TEST_CASE("contract: keys for get_many come from every kind of range") {
 #if !TEST_WITHOUT_VIEWS
     CHECK(db.get_many(map | std::views::keys).value() == std::vector<MaybeString>{"1", "2"});
     CHECK(db.get_many(std::views::iota(0, 3) | std::views::transform([](int i) { return std::string(1, "azb"[i]); })).value() == expected);
-#endif
     std::istringstream words("a z b");
     CHECK(db.get_many(std::ranges::subrange(std::istream_iterator<std::string>(words), std::istream_iterator<std::string>())).value() ==
           expected);
+#endif
     CHECK(db.get_many(std::vector<emdb::ValueRef>{*db.get_zerocopy("a").value()}).value() == std::vector<MaybeString>{std::nullopt});
     CHECK(db.get_many({}).value().empty());
     CHECK(db.get_many(std::vector<Bytes>()).value().empty());
