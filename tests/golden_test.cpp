@@ -79,17 +79,19 @@ void check(const Golden& golden, StoryLock lock, const SeenContents& before) {
 }  // namespace
 
 TEST_CASE("golden: databases of every kind of lock hold what was written into them") {
-    for (const auto& [name, lock] : story_locks()) {
-        CAPTURE(std::string(name));
-        const Golden golden(std::string(name) + ".emdb");
+    for (const auto& [locked_by, lock] : story_locks()) {
+        const std::string name(locked_by);
+        CAPTURE(name);
+        const Golden golden(name + ".emdb");
         check(golden, lock, story_contents(golden_big));
     }
 }
 
 TEST_CASE("golden: reading a closed database leaves every byte as it was") {
-    for (const auto& [name, lock] : story_locks()) {
-        CAPTURE(std::string(name));
-        const Golden golden(std::string(name) + ".emdb");
+    for (const auto& [locked_by, lock] : story_locks()) {
+        const std::string name(locked_by);
+        CAPTURE(name);
+        const Golden golden(name + ".emdb");
         auto db = story_builder(golden.path, lock).build().value();
         CHECK(difference_to(db, story_contents(golden_big)) == "");
         db.close().value();

@@ -413,8 +413,9 @@ TEST_CASE("salvage: random damage never makes a record that was not written, and
         const Salvaged salvaged = salvage(damaged);
         for (const auto& [key, record] : salvaged.contents.at("")) CHECK((written.at("").at(key) == record));
         for (std::size_t i = 0; i < places.size(); ++i) {
-            const auto [from, to] = places[i];
-            const bool hit = std::any_of(hits.begin(), hits.end(), [&](auto at) { return at.first < to && at.second > from; });
+            const auto& place = places[i];
+            const bool hit =
+                std::any_of(hits.begin(), hits.end(), [&](auto at) { return at.first < place.second && at.second > place.first; });
             if (!hit) CHECK(salvaged.contents.at("").count("key " + std::to_string(i)) == 1);
         }
     }
