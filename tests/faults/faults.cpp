@@ -85,6 +85,7 @@ std::pair<std::uint64_t, bool> live(const Trouble& trouble, const ScenarioSettin
     INFO("repeat with EMDB_FAULT='", std::string(under_way), "'");
     const TempFolder folder;
     const std::size_t files_before = open_files();
+    const std::uint64_t barriers_before = injector.failed(Call::membarrier);
     ::alarm(120);
     injector.lack_exclusive_rename(settings.lacks_exclusive_rename);
     injector.begin(trouble, nth);
@@ -95,7 +96,8 @@ std::pair<std::uint64_t, bool> live(const Trouble& trouble, const ScenarioSettin
         const bool met = injector.injected() != 0;
         scenario.check_afterwards();
         ::alarm(0);
-        CHECK(open_files() == files_before);
+        // Without the barrier that it relies on, emdb keeps for good what a reader might still hold, a compacted file for one.
+        if (injector.failed(Call::membarrier) == barriers_before) CHECK(open_files() == files_before);
         return {matched, met};
     }
 }
