@@ -3,7 +3,7 @@
 // what was acknowledged is there afterwards, and then everything works.
 //
 // EMDB_FAULT=sweep/settings/n   only this one, as a failure names it
-// EMDB_FAULT_STEP=n             only every n-th n, from a random one on (for slow builds)
+// EMDB_FAULT_STEP=n             only every n-th n, from a random one on (for slow builds), or from one that EMDB_SEED chooses
 
 #define EMDB_ENCRYPT 1
 #define EMDB_NESTED 1
@@ -111,7 +111,8 @@ template <std::size_t count>
 void sweep(const std::array<Trouble, count>& troubles) {
     for (const int signal : {SIGSEGV, SIGABRT, SIGALRM, SIGBUS}) std::signal(signal, name_the_fault);
     const char* const asked = std::getenv("EMDB_FAULT");
-    std::random_device random;
+    const char* const seed = std::getenv("EMDB_SEED");
+    std::mt19937_64 random(seed != nullptr ? std::strtoull(seed, nullptr, 10) : std::random_device()());
     for (const Trouble& trouble : troubles) {
         std::uint64_t runs = 0;
         for (const ScenarioSettings& settings : all_settings) {
