@@ -8,9 +8,10 @@ COVERAGE_LINES_MIN ?= 95
 COVERAGE_BRANCHES_MIN ?= 85
 
 # Clang's counters, at places in src/ rather than in emdb.hpp: src/emdb.hpp includes the same files in the same order. The test of what
-# hostile files cost counts basic blocks of its own.
+# hostile files cost counts basic blocks of its own; without optimisation compilers leave copies of secrets on the stack that nobody can
+# wipe, which the test that searches memory for them finds.
 COVERAGE = build/coverage
-COVERAGE_PROGRAMS = $(filter-out %/hostile_cost_test,$(TEST_PROGRAMS:$(BUILD)/%=$(COVERAGE)/%))
+COVERAGE_PROGRAMS = $(filter-out %/hostile_cost_test %/encryption_secrecy_test,$(TEST_PROGRAMS:$(BUILD)/%=$(COVERAGE)/%))
 COVERAGE_FLAGS = BUILD=$(COVERAGE) CXX=clang++ CPPFLAGS='-iquote src' \
     CXXFLAGS='-O0 -fprofile-instr-generate -fcoverage-mapping -w'
 
