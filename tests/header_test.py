@@ -17,7 +17,7 @@ UNUSED_DROPPED = ["-Wl,-dead_strip" if sys.platform == "darwin" else "-Wl,--gc-s
 
 COMPILE_TIME_RATIO_MAX = 1.3
 COMPILE_TIME_RUNS = 9
-COMPILE_TIME_ATTEMPTS = 5
+COMPILE_TIME_ATTEMPTS = 3
 STANDARD_HEADERS = "<string> <string_view> <span> <optional> <vector> <memory> <chrono>".split()
 
 # What <windows.h> and its kind define in every file that includes them.

@@ -142,7 +142,7 @@ private:
     EmdbBuilder& set_log(detail::LogCallback callback);
     EmdbBuilder& set_clock(detail::Clock clock);
 
-    std::unique_ptr<detail::OpenOptions> options_;
+    detail::OpenOptions* options_;  // owned
 };
 
 namespace detail {

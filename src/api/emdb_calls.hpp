@@ -53,13 +53,13 @@ Range::~Range() {
 
 // EmdbBuilder
 
-EmdbBuilder::EmdbBuilder() : options_(std::make_unique<detail::OpenOptions>()) {}
-EmdbBuilder::EmdbBuilder(const EmdbBuilder& other) : options_(std::make_unique<detail::OpenOptions>(*other.options_)) {}
+EmdbBuilder::EmdbBuilder() : options_(new detail::OpenOptions) {}
+EmdbBuilder::EmdbBuilder(const EmdbBuilder& other) : options_(new detail::OpenOptions(*other.options_)) {}
 EmdbBuilder& EmdbBuilder::operator=(const EmdbBuilder& other) {
     *options_ = *other.options_;
     return *this;
 }
-EmdbBuilder::~EmdbBuilder() = default;
+EmdbBuilder::~EmdbBuilder() { delete options_; }
 
 EmdbBuilder& EmdbBuilder::path(Path path) { return options_->path = path.utf8(), *this; }
 EmdbBuilder& EmdbBuilder::app_name(std::string_view name) { return options_->app_name = name, *this; }

@@ -31,7 +31,7 @@ Error damaged_record_error(const std::string& path, const Journal& journal, std:
     FrameView frame;
     if (journal.seals() && journal.read_raw(offset, true, frame)) {
         PlainText text;
-        const bool opens_now = journal.read_any_kind(offset, true, frame, text);
+        const bool opens_now = journal.read(offset, true, frame, text);
         return opens_now || text.lacks_memory() ? unopened_frame_error(path, offset) : forged_frame_error(path, offset);
     }
     return Error(ErrorCode::corrupted, "'" + path + "' is damaged at offset " + std::to_string(offset) +

@@ -290,7 +290,7 @@ private:
             default: break;
         }
         if (source_journal().seals() && !source_journal().read_any_kind(copied_, true, frame, text)) {
-            return source_.damaged_error(source_journal(), copied_);
+            return unread(source_journal(), copied_, text);
         }
         switch (frame.kind()) {
             case FrameKind::put:
@@ -366,9 +366,14 @@ private:
         if (!offset) return std::move(offset).error();
         FrameView frame;
         PlainText text;
-        if (!target_journal().read_any_kind(*offset, false, frame, text)) return source_.damaged_error(target_journal(), *offset);
+        if (!target_journal().read_any_kind(*offset, false, frame, text)) return unread(target_journal(), *offset, text);
         if (auto applied = apply(*offset, frame); !applied) return applied;
         return indexed_ ? indexed_->finish() : Result<void>();
+    }
+
+    // Why a frame of any kind could not be read.
+    Error unread(const Journal& journal, std::uint64_t offset, const PlainText& text) const {
+        return text.lacks_memory() ? unopened_frame_error(source_.path_, offset) : source_.damaged_error(journal, offset);
     }
 
     Result<void> apply(std::uint64_t offset, const FrameView& frame) {

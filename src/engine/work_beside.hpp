@@ -33,7 +33,7 @@ public:
     /// Starts a round; the one before is over. Where no thread can be had it is done here and now.
     void begin() {
         if (!thread_.joinable() && !start()) {
-            outcome_ = work_();
+            work();
             return;
         }
         {

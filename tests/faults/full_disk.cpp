@@ -85,9 +85,9 @@ void fill_up(const std::filesystem::path& folder, AppendMode mode, bool sealed) 
 
 }  // namespace
 
-TEST_CASE("a file system that is full is an ordinary error, loses nothing, and with space freed all works") {
+TEST_CASE("a file system that is full is an ordinary error, loses nothing, and with space freed all works" *
+          doctest::skip(std::getenv("EMDB_FULL_DISK") == nullptr)) {
     const char* const folder = std::getenv("EMDB_FULL_DISK");
-    if (folder == nullptr) return;
     SUBCASE("through a map") { fill_up(folder, AppendMode::automatic, false); }
     SUBCASE("by pwrite") { fill_up(folder, AppendMode::pwrite, false); }
     SUBCASE("encrypted") { fill_up(folder, AppendMode::automatic, true); }

@@ -37,6 +37,7 @@ class FullDisk(unittest.TestCase):
         if done.returncode == NO_MOUNT or "unshare failed" in done.stdout:
             self.skipTest(f"{kind} can't be mounted here: {done.stdout.strip()[-200:]}")
         self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertRegex(done.stdout, r"test cases: +1 \| +1 passed")
 
     def test_ext4_filled_up(self):
         self.fill("ext4")

@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <random>
 #include <set>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "emdb.hpp"
+#include "support/complaints.hpp"
 #include "support/temp_folder.hpp"
 
 namespace emdb_test {
@@ -71,17 +71,8 @@ public:
         must((closes_ && result.error() == ErrorCode::stopped) || result.error() == ErrorCode::invalid_argument, result.error().message());
         return false;
     }
-    void must(bool holds, std::string_view what) {
-        if (holds) return;
-        const std::lock_guard lock(mutex_);
-        complaints_.emplace(what);
-    }
-    std::string complaints() {
-        const std::lock_guard lock(mutex_);
-        std::string text;
-        for (const auto& complaint : complaints_) text += complaint + "\n";
-        return text;
-    }
+    void must(bool holds, std::string_view what) { complaints_.unless(holds, what); }
+    std::string complaints() { return complaints_.text(); }
 
     std::optional<Emdb> db;
     std::optional<emdb::Namespace> space;
@@ -90,8 +81,7 @@ private:
     const std::string folder_;
     const bool closes_;
     std::atomic<int> copies_{0};
-    std::mutex mutex_;
-    std::set<std::string> complaints_;
+    Complaints complaints_;
 };
 
 struct Call {

@@ -172,8 +172,8 @@ TEST_CASE("resources: ten thousand namespaces of a hundred records each are ther
 
 #endif
 
-TEST_CASE("resources: a value of 3 GiB and records beyond 8 GiB are read after reopening, with and without a checkpoint") {
-    if (setting("EMDB_LARGE", 0) == 0) return;
+TEST_CASE("resources: a value of 3 GiB and records beyond 8 GiB are read after reopening, with and without a checkpoint" *
+          doctest::skip(setting("EMDB_LARGE", 0) == 0)) {
     const TempFolder folder;
     const std::string path = folder.file("a.emdb");
     const std::string giant = large_value(std::size_t{3} << 30);
