@@ -244,9 +244,9 @@ Future<T> ready_future(Value&& value, std::shared_ptr<Executor> executor) {
 /// Take the outcome once, by one of `co_await`, `get()` and `then()`; the Future is empty afterwards, and taking from an empty one throws
 /// Exception with `invalid_argument` (prints and aborts in builds without exceptions). One thread at a time.
 ///
-/// **Cost**: a call takes one allocation, for its outcome and copies of its arguments, and the way to another thread and back, some
-/// microseconds. **Lifetime**: it refers to nothing of the handle that made it; while its call is queued or under way, the database stays
-/// open.
+/// **Cost**: a call takes one allocation, for its outcome and copies of its arguments, and the way to another thread and back: a
+/// fraction of a microsecond where many are under way, some microseconds for one alone. **Lifetime**: it refers to nothing of the
+/// handle that made it; while its call is queued or under way, the database stays open.
 ///
 /// What user code threw (a transaction's closure, an `update` function, a `then` callback) is rethrown to whoever takes the
 /// outcome. If the executor drops the task, or the process was forked, the outcome is the error `stopped` (for a T that
