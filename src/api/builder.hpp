@@ -146,9 +146,10 @@ public:
     /// `encryption_key_mismatch` and `encryption_error`, of others `not_encrypted`. None of them changes the file. After an unclean end a
     /// torn tail is cut, and reported to `on_log`.
     ///
-    /// Cost: with a checkpoint (`Emdb::close` writes one) a read of that, and of the file from there on; without one a sequential read of
-    /// all of it, some 5 million records a second. Never waits for a lock. A passphrase costs what EncryptionInput says. With
-    /// range scans every record's key is looked at, and opened if it is sealed; where the checkpoint has no order, all are sorted.
+    /// Cost: with a checkpoint (`Emdb::close` writes one) a read of that, by up to four threads if it is large, and of the file from there
+    /// on; without one a sequential read of all of it, some 5 million records a second. With range scans every record's key is looked
+    /// at, and opened if it is sealed; where the checkpoint has no order, all are sorted. A passphrase costs what EncryptionInput says.
+    /// Never waits for a lock.
     Result<Emdb> build() const;
 
 private:

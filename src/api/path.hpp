@@ -9,7 +9,8 @@
 namespace emdb {
 
 /// The path of a file in UTF-8. Built implicitly from C strings, strings, string views and `std::filesystem::path` (any type
-/// with a `u8string()`); `<filesystem>` itself is not needed. Any text is taken here: what can't be opened is the call's error.
+/// with a `u8string()`); `<filesystem>` itself is not needed. Any text is taken here: what can't be opened is the call's error, and a NUL
+/// byte its `invalid_argument` (of the builder `invalid_config`).
 class Path {
 public:
     /// @{
