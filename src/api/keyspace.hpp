@@ -93,7 +93,7 @@ auto with_key_span(Range&& range, F&& f) {
 /// `too_large` where they would be written, and absent otherwise.
 ///
 /// A write that returned is seen by every later read and survives the process being killed; see `Emdb::flush()` for power
-/// cuts. Reads never wait for I/O or for another caller's code.
+/// cuts. Reads never wait for I/O, but for a page that is not in memory, nor for another caller's code.
 ///
 /// **Errors** that every call may return besides its own:
 /// - `stopped` after `close()` or in a forked child; `invalid_argument` through a handle of a dropped namespace.
@@ -107,10 +107,10 @@ auto with_key_span(Range&& range, F&& f) {
 /// An error changes nothing, where nothing else is said. Memory for what is returned comes from operator new, whose `std::bad_alloc`
 /// passes through and changes nothing either.
 ///
-/// **Cost**: a read hashes the key, misses the cache twice, checks the record's CRC and copies; no lock, no system call, and no I/O
-/// unless the system has dropped the page. A write locks one of 64 stripes, copies into the map, waits for those that began before it, and
-/// changes the index; it makes a system call where the file has to grow, for more than 64 KiB, and for the first 16 KiB after each
-/// sync. Besides, writes wait while a transaction, a batch of `insert_many`, a `clear` or the last step of a compaction has all stripes.
+/// **Cost**: a read hashes the key, misses the cache twice, checks the record's CRC and copies; no lock, no system call. A write locks
+/// one of 64 stripes, copies into the map, waits for those that began before it, and changes the index; it makes a system call where
+/// the file has to grow, for more than 64 KiB, and for the first 16 KiB after each sync. Besides, writes wait while a transaction, a
+/// batch of `insert_many`, a `clear` or the last step of a compaction has all stripes.
 class Keyspace {
 public:
     /// Stores a value, replacing what the key had, be that damaged. `too_large`. No sync is waited for unless the flush policy says so.
