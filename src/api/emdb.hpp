@@ -26,7 +26,7 @@ namespace emdb {
 ///
 /// Errors that every call on a handle may return besides its own: `stopped` after `close()` or in a forked child; and of all but
 /// `list_namespaces`, `stats` and reads, `invalid_argument` when made by a transaction's own closure. `checkpoint`, `compact`,
-/// `backup_to` and `close` are made one at a time: a second one waits for the first, but for `close`, which has it give up.
+/// `backup_to` and `close` are made one at a time: a second one waits for the first, but a `close` has a compaction or backup give up.
 class Emdb : public Keyspace {
 public:
     /// Opens or creates a database with default settings; errors as `EmdbBuilder::build`.

@@ -41,8 +41,9 @@ class AsyncHandle;
 /// The data operations of `Keyspace`, each made in the pool or executor, with the same meaning and the same errors. Arguments
 /// are copied before a call returns, unless said otherwise. Calls that are under way together may be made in any order: await one before
 /// making another that depends on it. All but reads are `invalid_argument` when made by a transaction's own closure. A call does not
-/// block; for want of memory it throws `std::bad_alloc` and is not made. Writes that the flush policy has wait for a sync, and those
-/// that come while a transaction runs, wait without a thread. What a Future is and costs: see there.
+/// block (unless the executor runs tasks inside `post`); for want of memory it throws `std::bad_alloc` and is not made. Writes that
+/// the flush policy has wait for a sync, and those that come while a transaction runs, wait without a thread. What a Future is and
+/// costs: see there.
 ///
 /// Handles are cheap to copy and may be used from any thread. Dropping the last one cancels nothing: calls that have been made
 /// are carried out, and the last of them closes the database. A thread that drops the last handle waits for that; not so where
