@@ -81,6 +81,7 @@ protected:
 /// fetched some at a time, ahead of the loop. It may outlive every handle of its database, and keeps the file that it reads (after a
 /// compaction, the old one) as long as it lives. Movable, but not while it is being iterated; not thread-safe.
 ///
+/// `begin()` and `end()` are those of an input range of RecordView; `status()` is a Result<void>, a success as long as nothing has failed.
 /// What ends it early, and is then said by `status()` and `collect()`: `corrupted`, with the offset; `encryption_error` and, for want of
 /// memory, `io` of an encrypted database; `stopped` in a forked child. `close()` does not end it, nor does dropping its namespace
 /// make an error.
@@ -103,7 +104,7 @@ public:
     Result<std::vector<Record>> collect();
 };
 
-/// As EmdbIter, keys only.
+/// As EmdbIter, keys only: an input range of std::string_view.
 class EmdbKeyIter : public detail::SourceRange<std::string_view> {
 public:
     /// Made by the engine only.
