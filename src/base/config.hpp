@@ -18,7 +18,7 @@
 ///   `EMDB_NESTED` (0), groups and emdb::Focus; `EMDB_ENCRYPT` (0), encryption at rest; `EMDB_ASYNC` (0), futures, coroutines and streams;
 ///   `EMDB_IO_URING` (0), syncs by io_uring for databases that ask for it (links liburing).
 ///
-/// Macros that it defines: `EMDB_VERSION_MAJOR`, `EMDB_VERSION_MINOR` and `EMDB_VERSION_PATCH`, numbers; `EMDB_VERSION_STRING`, "0.1.0";
+/// Macros that it defines: `EMDB_VERSION_MAJOR`, `EMDB_VERSION_MINOR` and `EMDB_VERSION_PATCH`, numbers; `EMDB_VERSION_STRING`, a text;
 /// `EMDB_EXCEPTIONS`, 1 if the compiler has exceptions on.
 
 #define EMDB_VERSION_MAJOR 0
