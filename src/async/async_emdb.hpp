@@ -39,8 +39,8 @@ private:
 };
 
 /// A handle on a database whose calls return at once, with a Future; see `Emdb` for what they do and which errors come, and AsyncKeyspace
-/// for handles. Calls without a handle (`verify`, `salvage`, those of locks and of the encryption) are made by the pool, `open` and
-/// `build_async` by the executor that the builder has.
+/// for handles. Calls without a handle (`open`, `verify`, `salvage`, those of locks and of the encryption) are made by the pool,
+/// `EmdbBuilder::build_async` by the executor that was set there.
 class AsyncEmdb : public AsyncKeyspace {
 public:
     /// @{
