@@ -99,15 +99,16 @@ class Switched:
 
 
 def compiler_command(*arguments):
-    flags = ["-std=c++20", "-include", str(WORK / "switches.hpp"), f"-I{WORK / 'src'}", f"-I{ROOT}", f"-I{ROOT / 'tests'}", "-w", "-pthread"]
+    flags = ["-std=c++20", "-w", "-pthread", "-include", str(WORK / "switches.hpp")]
+    flags += [f"-I{folder}" for folder in (WORK / "src", ROOT, ROOT / "tests")]
     return [*shlex.split(os.environ.get("CXX", "g++")), *flags, *shlex.split(os.environ.get("CPPFLAGS", "")), *arguments]
 
 
 def seen_by_compiler(switched):
     """(the switches that a compiler has come by, those that it does not accept), with all features on."""
     source = WORK / "all.cpp"
-    source.write_text("#define EMDB_IMPLEMENTATION\n#define EMDB_TTL 1\n#define EMDB_NESTED 1\n#define EMDB_ENCRYPT 1\n#define EMDB_ASYNC 1\n"
-                      '#include "emdb.hpp"\n', encoding="ascii")
+    defines = [f"#define EMDB_{what}\n" for what in ("IMPLEMENTATION", "TTL 1", "NESTED 1", "ENCRYPT 1", "ASYNC 1")]
+    source.write_text("".join(defines) + '#include "emdb.hpp"\n', encoding="ascii")
     text = subprocess.run(compiler_command("-E", str(source)), capture_output=True, check=True, text=True).stdout
     seen = {int(number) for number in re.findall(re.escape(SWITCH) + r"\((\d+)\)", text)}
     errors = subprocess.run(compiler_command("-fsyntax-only", "-fmax-errors=0", str(source)),
@@ -316,7 +317,8 @@ def try_all(switched, counted, units, jobs):
         with writing:
             results[mutant.key] = {"killed_by": killed_by, "survived": survived}
             file.write_text(json.dumps(results, indent=1))
-            print(f"{switch:3} {'killed by ' + killed_by if killed_by else 'SURVIVED'}  {mutant.place} {mutant.kind}: {mutant.what}", flush=True)
+            outcome = f"killed by {killed_by}" if killed_by else "SURVIVED"
+            print(f"{switch:3} {outcome}  {mutant.place} {mutant.kind}: {mutant.what}", flush=True)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for done in [pool.submit(try_one, switch) for switch in counted]:

@@ -31,23 +31,26 @@ OPERAND = r"!?[A-Za-z_][\w:]*(?:(?:->|\.)\w+|\([^()]*\)|\[[^\[\]]*\])*|\d+"
 COMPARISON = re.compile(rf"(?:\(|\breturn |&& |\|\| | = )(?P<all>({OPERAND}) (<=?|>=?|[!=]=) ({OPERAND}))(?=\)|;| &&| \|\| | \?)")
 GUARD = re.compile(r"^(\s+(?:\} else )?if \()((?!auto |const ).*)(\)(?: \[\[\w+\]\])? (?:return|continue|break)\b.*;.*)$")
 UNCHECKED = re.compile(r"^(\s+if \((?:const )?auto (\w+) = .*; !\2)(\)(?: \[\[\w+\]\])? return .*;.*)$")
-STATEMENT = re.compile(r"^(\s+)((?!return\b|throw\b|if\b|for\b|while\b|switch\b|delete\b|static_assert\b|sizeof\b)[\w.:>\[\]()*-]+(?<!-)\(.*\);)$")
+STATEMENT = re.compile(r"^(\s+)((?!return\b|throw\b|if\b|for\b|while\b|switch\b|delete\b|static_assert\b|sizeof\b)"
+                       r"[\w.:>\[\]()*-]+(?<!-)\(.*\);)$")
 ASSIGNMENT = re.compile(r"^(\s+)([\w.\[\]>-]+ (?:[-+|&^]?)= .*;)$")
 ONE = re.compile(r"( [+-] )1(?=[;,)\] ])")
 AND_OR = re.compile(r"^(\s+(?:if|while) \()([^;&|]+) (&&|\|\|) ([^;&|]+)(\)(?: \[\[\w+\]\])?(?: \{| return.*;| continue;| break;))$")
 OTHER = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||", "||": "&&"}
-IRRELEVANT = re.compile(r"prefetch|reserve\(|lock\b|lock_|memory_order|wake_|wait_for_change|constexpr|consteval|static_assert|advise|hint|expect_reading|yield\(|\bEMDB_")
+IRRELEVANT = re.compile(r"prefetch|reserve\(|lock\b|lock_|memory_order|wake_|wait_for_change|constexpr|consteval|static_assert|advise|hint|"
+                        r"expect_reading|yield\(|\bEMDB_")
 
 # Calls, with what they are made on: the parentheses may hold two more levels.
 ARGUMENTS = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 OBJECT = r"(?:[A-Za-z_]\w*(?:\([^()]*\))?(?:->|\.))*"
 BEHIND = r"(?:(?<== )|(?<=return )|(?<=[?:] ))"
 SYNC = re.compile(rf"{BEHIND}{OBJECT}(?:sync|sync_file|sync_directory_of|flush){ARGUMENTS}(?=;| :)")
-CHECK_CALL = re.compile(rf"(?<=[ (!]){OBJECT}(?:validates|frame_validates|equal_in_constant_time|(?:sealer_?|seal_|unwrapping|aead)(?:->|\.)open){ARGUMENTS}"
-                        r"(?=[;)]| &&| \|\|| \?)")
+CHECK_CALL = re.compile(rf"(?<=[ (!]){OBJECT}(?:validates|frame_validates|equal_in_constant_time|"
+                        rf"(?:sealer_?|seal_|unwrapping|aead)(?:->|\.)open){ARGUMENTS}(?=[;)]| &&| \|\|| \?)")
 SIDE = rf"(?:[\w:.>\[\]]|-(?=>)|<std::uint32_t>|{ARGUMENTS}| [+-] )+"
 CHECKSUM = re.compile(rf"(?:\(|\breturn |&& |\|\| )(?P<all>{SIDE} ([!=])= {SIDE})(?=\)|;| &&| \|\| | \?)")
-AGAIN = re.compile(r"(?:(?<=\()|(?<=return ))(?P<all>(?:[\w.>-]*(?:sequence|root_|retirements_)\.load\([^()]*\)|\(now & 1\)) ([!=])= (?!nullptr)[\w.]+)(?=\)| \?)")
+AGAIN = re.compile(r"(?:(?<=\()|(?<=return ))(?P<all>(?:[\w.>-]*(?:sequence|root_|retirements_)\.load\([^()]*\)|\(now & 1\)) "
+                   r"([!=])= (?!nullptr)[\w.]+)(?=\)| \?)")
 MUST_WAIT = re.compile(rf"(?:(?<=[(!])|(?<=&& )){OBJECT}(?:wait_for_turn|nobody_under|process_barrier|try_lock){ARGUMENTS}(?=[);]| [&|])"
                        r"|(?<=\()(?:!syncing_|retired\.epoch \+ 2 <= epoch)(?=\))")
 WAKE = re.compile(rf"\b[\w.]*(?:wake_waiters|notify_one|notify_all|\.join|\.wait){ARGUMENTS}(?=;)")
@@ -126,7 +129,8 @@ def of_this_engine(line):
     match = LOCK.match(line)
     if match:
         _, lock, mutex = match.groups()
-        yield "wait", *match.span(1), f"std::unique_lock {lock}({mutex}, std::defer_lock); if ({OFF}) {lock}.lock();", f"left out: {match.group(1)}"
+        yield ("wait", *match.span(1), f"std::unique_lock {lock}({mutex}, std::defer_lock); if ({OFF}) {lock}.lock();",
+               f"left out: {match.group(1)}")
 
 
 def always(match):

@@ -40,7 +40,8 @@ THREAD_OBJECTS = $(RACES_THREAD_TESTS:%=$(RACES)/g++/%.o)
 check-mutants: export EMDB_FAULT_STEP = 400
 check-mutants: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0 halt_on_error=1
 check-mutants:
-	@$(MAKE) $(SUBMAKE_FLAGS) $(BLACK_BOX_OBJECTS) $(CORPUS_OBJECTS) $(MODEL_OBJECTS) $(THREAD_OBJECTS) $(RACES)/g++/main.o $(BUILD)/tests/main.o
+	@$(MAKE) $(SUBMAKE_FLAGS) $(BLACK_BOX_OBJECTS) $(CORPUS_OBJECTS) $(MODEL_OBJECTS) $(THREAD_OBJECTS) \
+	    $(RACES)/g++/main.o $(BUILD)/tests/main.o
 	@$(SAME_ADDRESSES) $(PYTHON) tests/analysis/mutants.py --count $(MUTANTS) --seed $(MUTANTS_SEED) \
 	    --program black_box tests/implementation.cpp '$(BLACK_BOX_OBJECTS) $(BUILD)/tests/main.o' \
 	    $(foreach test,$(MUTANT_TESTS),--program $(test)_test 'tests/$(test)_test.cpp $(WHOLE_PROGRAM)' $(BUILD)/tests/main.o) \
