@@ -39,7 +39,7 @@ import time
 from mutations import KINDS, LAYERS, ROOT, SWITCH, candidates
 
 sys.path.insert(0, str(ROOT / "tests"))
-from run import closing_line  # noqa: E402: tests/ has to be in the path first
+from run import closing_line, counts_of  # noqa: E402: tests/ has to be in the path first
 
 WORK = ROOT / "build" / "mutants"
 EQUIVALENT = ROOT / "tests" / "analysis" / "mutants_equivalent.txt"
@@ -272,14 +272,15 @@ class Unit:
     def run_unchanged(self, known):
         """Finds out, unless that is known, how long it takes and which mutants it comes by."""
         if known.get(self.name, {}).get("built") != self.built:
-            marks = WORK / "reached"
-            marks.write_bytes(bytes(SWITCHES_MAX))
-            started = time.monotonic()
-            status, output = self.run(900, EMDB_MUTANTS_REACHED=str(marks))
-            seconds = time.monotonic() - started
-            if status != 0:
-                sys.exit(f"{self.name} fails without any mutant ({status}):\n{output[-4000:]}")
-            reached = [number for number, byte in enumerate(marks.read_bytes()) if byte]
+            with tempfile.NamedTemporaryFile(dir=WORK) as marks:
+                marks.write(bytes(SWITCHES_MAX))
+                marks.flush()
+                started = time.monotonic()
+                status, output = self.run(900, EMDB_MUTANTS_REACHED=marks.name)
+                seconds = time.monotonic() - started
+                reached = [number for number, byte in enumerate(pathlib.Path(marks.name).read_bytes()) if byte]
+            if status != 0 or not any(counts_of(output) or [0]):
+                raise RuntimeError(f"{self.name} fails without any mutant, or has no test ({status}):\n{output[-4000:]}")
             known[self.name] = {"built": self.built, "seconds": seconds, "reached": reached}
             print(f"{self.name:<36} {seconds:6.1f} s, comes by {len(reached)} mutants", flush=True)
         self.seconds = known[self.name]["seconds"]
@@ -371,9 +372,10 @@ def main():
     units = [unit for program in programs for unit in program.units()]
     file = WORK / "units.json"
     known = json.loads(file.read_text()) if file.exists() else {}
-    for unit in units:
-        unit.run_unchanged(known)
-        file.write_text(json.dumps(known))
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for done in [pool.submit(unit.run_unchanged, known) for unit in units]:
+            done.result()
+            file.write_text(json.dumps(known.copy()))
     units.sort(key=lambda unit: unit.seconds)
     results = try_all(switched, counted, units, options.jobs)
     sys.exit(0 if report([switched.mutants[switch] for switch in counted], results, units) else 1)
