@@ -8,6 +8,7 @@
 
 #include "base/config.hpp"
 
+/// All that is public. What is in emdb::detail is not: it may change with each version.
 namespace emdb {
 
 /// What kind of failure it is: what a program decides on.
