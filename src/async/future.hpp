@@ -66,6 +66,21 @@ protected:
     ~Waiter() = default;
 };
 
+/// Runs f and keeps what it throws.
+template <class F>
+void keep_failure(std::exception_ptr& failure, F&& f) noexcept {
+#if EMDB_EXCEPTIONS
+    try {
+        f();
+    } catch (...) {
+        failure = std::current_exception();
+    }
+#else
+    static_cast<void>(failure);
+    f();
+#endif
+}
+
 /// What a future and the work behind it share, without the value.
 class FutureState : public Task {
 public:
@@ -91,12 +106,17 @@ public:
     /// The same as the last thing that a task does: the waiter goes on in the same task.
     void finish() noexcept;
     virtual void fail(Error error) noexcept = 0;
+    /// The same with make_error(). Whoever takes the value is thrown what that throws: there may be no memory for an error.
+    template <class MakeError>
+    void fail_with(MakeError&& make_error) noexcept {
+        keep_failure(failure, [&] { fail(make_error()); });
+    }
     /// A call has ended: it no longer keeps its database open.
     virtual void leave_database() noexcept {}
     bool is_call() const noexcept final { return !begun_.load(std::memory_order_relaxed); }
 
     const std::shared_ptr<Executor>& executor() const noexcept { return executor_; }
-    std::exception_ptr failure;  ///< an exception of the user's code, for whoever takes the value
+    std::exception_ptr failure;  ///< an exception of the user's code, or for want of memory, for whoever takes the value
 
 protected:
     FutureState(std::shared_ptr<Executor> executor, bool has_work) noexcept;
@@ -130,27 +150,13 @@ private:
     bool is_urgent_ = false;  ///< a thread waits in wait(), or it has been postponed: it is not put off again. Whoever began has it
     bool is_write_ = false;   ///< while it waits for a flush
     FutureState* next_to_flush_ = nullptr;
+    FutureState* next_at_gate_ = nullptr;
 };
 
 Error stopped_error();
 /// An Exception with that error, null in builds without exceptions.
 std::exception_ptr as_exception(const Error& error) noexcept;
 [[noreturn]] void rethrow(std::exception_ptr failure);
-
-/// Runs f and keeps what it throws.
-template <class F>
-void keep_failure(std::exception_ptr& failure, F&& f) noexcept {
-#if EMDB_EXCEPTIONS
-    try {
-        f();
-    } catch (...) {
-        failure = std::current_exception();
-    }
-#else
-    static_cast<void>(failure);
-    f();
-#endif
-}
 
 struct Nothing {};
 template <class T>

@@ -271,13 +271,13 @@ inline std::uint32_t crc32c_two_chains(const std::byte* data, std::size_t size, 
     if ((size & 8) != 0) a = crc32c_chain_step(a, load_le<std::uint64_t>(data + size % 8));
     Crc32cChain b = 0;
 #define EMDB_CRC32C_STEPS(left)                                                    \
-    case left:                                                                     \
-        a = crc32c_chain_step(a, load_le<std::uint64_t>(middle - 8 * (left))); \
-        b = crc32c_chain_step(b, load_le<std::uint64_t>(end - 8 * (left)));   \
+    case left:                                                                                  \
+        a = crc32c_chain_step(a, load_le<std::uint64_t>(middle - std::size_t{8} * (left))); \
+        b = crc32c_chain_step(b, load_le<std::uint64_t>(end - std::size_t{8} * (left)));    \
         [[fallthrough]]
 #define EMDB_CRC32C_EIGHT_STEPS(left)                                                                                   \
-    EMDB_CRC32C_STEPS(left + 7); EMDB_CRC32C_STEPS(left + 6); EMDB_CRC32C_STEPS(left + 5); EMDB_CRC32C_STEPS(left + 4); \
-    EMDB_CRC32C_STEPS(left + 3); EMDB_CRC32C_STEPS(left + 2); EMDB_CRC32C_STEPS(left + 1); EMDB_CRC32C_STEPS(left)
+    EMDB_CRC32C_STEPS((left) + 7); EMDB_CRC32C_STEPS((left) + 6); EMDB_CRC32C_STEPS((left) + 5); EMDB_CRC32C_STEPS((left) + 4); \
+    EMDB_CRC32C_STEPS((left) + 3); EMDB_CRC32C_STEPS((left) + 2); EMDB_CRC32C_STEPS((left) + 1); EMDB_CRC32C_STEPS(left)
     switch (length) {
         EMDB_CRC32C_EIGHT_STEPS(25);
         EMDB_CRC32C_EIGHT_STEPS(17);

@@ -267,7 +267,7 @@ private:
     KeyHash hash_of(Bytes key) const noexcept { return KeyHash(siphash13(key.data(), key.size(), hash_key_0_, hash_key_1_)); }
     // A keyspace's shard belongs to one stripe; keyspaces start at different ones.
     Stripe& stripe_of(const KeyspaceState& keyspace, std::size_t shard) noexcept {
-        return stripes_[(shard + keyspace.id * 37) % shard_count];
+        return stripes_[(shard + std::size_t{37} * keyspace.id) % shard_count];
     }
 
     // Read path.

@@ -167,7 +167,7 @@ public:
         if (way == Way::store) {
             std::memcpy(window_.at(*offset), block.data(), block.size());
         } else if (auto written = write_pieces(*offset, block); !written) {
-            return fail(std::move(written).error());
+            return fail(written.error());
         }
         auto finished = complete(*offset, block.size());
         guard.done = true;
@@ -417,7 +417,7 @@ private:
             copy(at + head.size(), content.key);
             copy(at + head.size() + content.key.size(), content.value);
         } else if (auto written = write_frame(offset, head, content); !written) {
-            return fail(std::move(written).error());
+            return fail(written.error());
         }
         auto finished = complete(offset, head.size() + content.key.size() + content.value.size());
         guard.done = true;
@@ -460,7 +460,7 @@ private:
         store_frame_crc(to, encoded.size(), *offset, seed_);
         if (way != Way::store) {
             auto written = write_pieces(*offset, {buffer, static_cast<std::size_t>(encoded.size())});
-            if (!written) return fail(std::move(written).error());
+            if (!written) return fail(written.error());
         }
         auto finished = complete(*offset, encoded.size());
         guard.done = true;
@@ -491,7 +491,7 @@ private:
         if (!from.empty()) std::memcpy(to, from.data(), from.size());
     }
 
-    Result<std::uint64_t> fail(Error error) {
+    Result<std::uint64_t> fail(const Error& error) {
         poison(error.message());
         return Error(ErrorCode::io, error.message() + " This write may or may not be found after reopening.")
             .with_os_error(error.os_error());

@@ -26,9 +26,13 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
+#include <optional>
 #include <random>
+#include <string>
 
 #include "support/temp_folder.hpp"
 
@@ -207,6 +211,33 @@ TEST_CASE("faults: whichever allocation fails, once or for good, nothing acknowl
 
 TEST_CASE("faults: whichever thread can't be started, once or for good, nothing acknowledged is lost and all works afterwards") {
     sweep(thread_troubles);
+}
+
+TEST_CASE("faults: a compaction in the background that gets no memory ends no program, and loses nothing") {
+    static constexpr Trouble no_memory{"no memory for good", Among::allocations, Outcome::fails, ENOMEM, true};
+    const std::string value(1000, 'v');
+    for (const std::uint64_t nth : {1, 2, 3, 5, 8, 13, 21, 34}) {
+        CAPTURE(nth);
+        const TempFolder folder;
+        const std::string path = folder.file("a.emdb");
+        {
+            auto builder = emdb::Emdb::builder();
+            std::optional<emdb::Emdb> db = builder.path(path).auto_compact(0.1, std::uint64_t{1} << 16).build().value();
+            REQUIRE(db->insert("key", value));
+            injector.begin(no_memory, nth);
+            const Armed armed;
+            // By what comes of the test itself nothing is allocated.
+            try {
+                while (injector.injected() == 0 && db->insert("key", value)) {
+                }
+            } catch (const std::bad_alloc&) {
+            }
+            db.reset();
+        }
+        CHECK(injector.injected() > 0);
+        CHECK(emdb::Emdb::open(path).value().get("key").value() == value);
+        CHECK(emdb::Emdb::verify(path).value().ok());
+    }
 }
 
 TEST_CASE("faults: the scenario makes every call there is, and each has failed") {
