@@ -226,6 +226,20 @@ inline std::uint32_t crc32c_three_chains(const std::byte* data, std::size_t size
         const std::byte* const last = data + 8 * (round - 1);
         std::uint32_t b = 0;
         std::uint32_t c = 0;
+        if (words > round) {
+            // Three places at a time are more than the hardware sees through: without this, what is not in the cache takes 1.5 times as
+            // long at 16 KiB, and 2.5 times at 1 MiB.
+            for (const std::byte* next = last + 8; middle - data >= 64; next += 192) {
+                __builtin_prefetch(next);
+                __builtin_prefetch(next + 64);
+                __builtin_prefetch(next + 128);
+                for (const std::byte* const line = data + 64; data != line; data += 8, at_c += 8) {
+                    state = crc32c_step(state, load_le<std::uint64_t>(data));
+                    b = crc32c_step(b, load_le<std::uint64_t>(data + 8 * length));
+                    c = crc32c_step(c, load_le<std::uint64_t>(at_c));
+                }
+            }
+        }
         for (; data != middle; data += 8, at_c += 8) {
             state = crc32c_step(state, load_le<std::uint64_t>(data));
             b = crc32c_step(b, load_le<std::uint64_t>(data + 8 * length));

@@ -172,6 +172,7 @@ public:
         auto finished = complete(*offset, block.size());
         guard.done = true;
         if (!finished) return std::move(finished).error();
+        if (way == Way::write_large) start_writing(*offset, block.size());
         return offset;
     }
 
@@ -476,6 +477,14 @@ private:
             bytes = bytes.subspan(piece.size());
         }
         return {};
+    }
+
+    // Who syncs after each batch will do so after this one: the disk may have it while the batch is put into the index.
+    void start_writing(std::uint64_t offset, std::uint64_t size) noexcept {
+        if (offset - synced_end_.load(std::memory_order_relaxed) >= written_after_sync) return;
+        constexpr std::uint64_t page = 4096;  // the last one will be written to again
+        const std::uint64_t end = (offset + size) / page * page;
+        file_.start_writing(offset, end - offset);
     }
 
     static void copy(std::byte* to, Bytes from) noexcept {
