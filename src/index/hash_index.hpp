@@ -8,7 +8,9 @@
 //   - reader: counter (acquire), every data word by an acquire load, counter again (relaxed).
 //     If an acquire load sees a word that a writer stored, it also sees that writer's odd counter, so the second look at the
 //     counter differs from the first. Acquire loads are not reordered with the second look, which comes after them.
-// Tables are freed through Pins, so readers hold a Pin; writers need none, because only they replace tables.
+// Tables are freed through Pins, so readers hold a Pin; writers need none, because only they replace tables. Pins asks for
+// sequentially consistent loads of `table` only: a reader that comes too late to hold a table back finds null there, and does not
+// look at `next`, or acquires what was stored after that table had been taken out of `next`, too.
 //
 // Growth is incremental. While a shard has a `next` table, homes below `boundary` of the old table have moved there; each
 // insertion moves some more. Moved slots stay behind in the old table, unused.
@@ -29,6 +31,10 @@
 #include "index/pins.hpp"
 
 namespace emdb::detail {
+
+#ifndef EMDB_DETAIL_MODEL  // which has small tables
+constexpr std::uint32_t buckets_per_growth_step = 64;
+#endif
 
 /// What a shard's records add up to.
 struct RecordTotals {
@@ -66,7 +72,7 @@ public:
         const Shard& shard = shards[hash.shard()];
         const std::uint64_t before = shard.sequence.load(std::memory_order_acquire);
         const HashTable* table = shard.table.load(std::memory_order_seq_cst);
-        if ((before & 1) == 0 && table != nullptr && shard.next.load(std::memory_order_seq_cst) == nullptr) [[likely]] {
+        if ((before & 1) == 0 && table != nullptr && shard.next.load(std::memory_order_acquire) == nullptr) [[likely]] {
             std::uint32_t displaced = 0;
             const std::uint64_t slot = table->find_at_home(hash.position(), displaced);
             if (shard.sequence.load(std::memory_order_relaxed) == before) [[likely]] {
@@ -186,7 +192,7 @@ public:
         if (shards == nullptr && (shards = create_shards()) == nullptr) return false;
         Shard& shard = shards[shard_number];
         if (shard.next.load(std::memory_order_relaxed) != nullptr) {
-            move_some(shard, count == 1 ? buckets_per_step : UINT32_MAX);
+            move_some(shard, count == 1 ? buckets_per_growth_step : UINT32_MAX);
         }
         if (shard.next.load(std::memory_order_relaxed) != nullptr) return true;
         const HashTable* table = shard.table.load(std::memory_order_relaxed);
@@ -250,7 +256,7 @@ public:
         Shard& shard = shards[shard_number];
         shard.account(totals.records, totals.logical_bytes, totals.frame_bytes);
         memory_bytes_.fetch_add(table->bytes(), std::memory_order_relaxed);
-        shard.table.store(table, std::memory_order_release);
+        shard.table.store(table, std::memory_order_relaxed);  // whoever uses the index later is told of it by other means
         return true;
     }
 
@@ -260,9 +266,10 @@ public:
         std::size_t count = 0;
     };
 
-    /// How many tables a clear() retires that no growth has reserved room for. See Pins::reserve.
+    /// How many tables a clear() retires that no growth has reserved room for. See Pins::reserve. As clear(), for who holds all
+    /// stripes: the shards were made by a holder of one of them.
     std::size_t tables_to_clear() const noexcept {
-        const Shard* shards = shards_.load(std::memory_order_acquire);
+        const Shard* shards = shards_.load(std::memory_order_relaxed);
         std::size_t count = 0;
         for (std::size_t i = 0; shards != nullptr && i < shard_count; ++i) {
             count += shards[i].table.load(std::memory_order_relaxed) != nullptr;
@@ -271,7 +278,7 @@ public:
     }
     /// Forgets every key; inside changes of all shards, with room reserved.
     Unlinked clear() noexcept {
-        Shard* shards = shards_.load(std::memory_order_acquire);
+        Shard* shards = shards_.load(std::memory_order_relaxed);
         Unlinked unlinked;
         for (std::size_t i = 0; i < shard_count; ++i) {
             for (auto* link : {&shards[i].table, &shards[i].next}) {
@@ -302,7 +309,6 @@ private:
     }
 
     static constexpr std::uint64_t positions_end = std::uint64_t{1} << 32;
-    static constexpr std::uint32_t buckets_per_step = 64;
 
     struct alignas(64) Shard {
         Atomic<std::uint64_t> sequence{0};
@@ -323,11 +329,12 @@ private:
                 const std::uint64_t now = sequence.load(std::memory_order_acquire);
                 if ((now & 1) == 0) return now;
             }
+            // The first look sees every change whose end has not seen this waiter; the ends of all others wake it.
             waiting.fetch_add(1, std::memory_order_seq_cst);
             std::uint64_t now = sequence.load(std::memory_order_seq_cst);
             while ((now & 1) != 0) {
-                wait_for_change(sequence, now, std::memory_order_seq_cst);
-                now = sequence.load(std::memory_order_seq_cst);
+                wait_for_change(sequence, now, std::memory_order_relaxed);
+                now = sequence.load(std::memory_order_acquire);
             }
             waiting.fetch_sub(1, std::memory_order_relaxed);
             return now;
@@ -341,18 +348,21 @@ private:
 
         /// The table that a position's slots are in; null: none yet.
         HashTable* table_for(std::uint32_t position) const noexcept {
-            HashTable* current = table.load(std::memory_order_seq_cst);  // seq_cst: see Pins
-            HashTable* larger = next.load(std::memory_order_seq_cst);
-            if (larger == nullptr || current == nullptr) [[likely]] return current;
+            return table_for(position, table.load(std::memory_order_seq_cst));  // seq_cst: see Pins
+        }
+        HashTable* table_for(std::uint32_t position, HashTable* current) const noexcept {
+            if (current == nullptr) [[unlikely]] return nullptr;
+            HashTable* larger = next.load(std::memory_order_acquire);
+            if (larger == nullptr) [[likely]] return current;
             return current->home(position) < boundary.load(std::memory_order_acquire) ? larger : current;
         }
 
         /// Appends the offsets of the bucket that `from` lies in, from there on, and returns the position behind it.
         std::uint64_t collect_bucket(std::uint64_t from, std::vector<std::uint64_t>& offsets) const {
             const auto position = static_cast<std::uint32_t>(from);
-            const HashTable* current = table.load(std::memory_order_seq_cst);
-            const HashTable* source = table_for(position);
-            if (source == nullptr || current == nullptr) return positions_end;
+            HashTable* current = table.load(std::memory_order_seq_cst);
+            const HashTable* source = table_for(position, current);
+            if (source == nullptr) return positions_end;
             const std::uint32_t home = source->home(position);
             std::uint64_t end = source->first_position(home + 1);
             if (source != current) {
@@ -447,7 +457,7 @@ private:
         shard.end();
         // An overfull table has no room for what comes while it is being emptied.
         const bool overfull = shard.records.load(std::memory_order_relaxed) > capacity(old_buckets);
-        move_some(shard, at_once || overfull ? UINT32_MAX : buckets_per_step);
+        move_some(shard, at_once || overfull ? UINT32_MAX : buckets_per_growth_step);
         return true;
     }
 
@@ -469,8 +479,8 @@ private:
             shard.end();
             return;
         }
+        shard.next.store(nullptr, std::memory_order_release);
         // Sequentially consistent: the table is unreachable before it is retired (Pins).
-        shard.next.store(nullptr, std::memory_order_seq_cst);
         shard.table.store(larger, std::memory_order_seq_cst);
         shard.end();
         retire(table);

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -19,6 +20,7 @@ namespace {
 using emdb::detail::Atomic;
 using model::Explorer;
 using model::Findings;
+using model::Limits;
 using model::Program;
 using std::memory_order_acquire;
 using std::memory_order_acq_rel;
@@ -221,6 +223,8 @@ TEST_CASE("no outcome of a random program is lost by leaving out what is redunda
                                             memory_order_seq_cst};
     std::uint64_t reduced_total = 0;
     std::uint64_t full_total = 0;
+    std::uint64_t random_total = 0;
+    std::size_t found_at_random = 0;
     std::size_t outcomes_total = 0;
     constexpr int programs = 400;
     for (int i = 0; i < programs; ++i) {
@@ -230,7 +234,7 @@ TEST_CASE("no outcome of a random program is lost by leaving out what is redunda
                 steps.push_back({below(4), below(2), orders[static_cast<std::size_t>(below(5))]});
             }
         }
-        const auto all = [&](bool reduce, std::uint64_t& total) {
+        const auto all = [&](const Limits& limits, std::uint64_t& total) {
             Outcomes outcomes;
             Explorer explorer;
             const Findings found = explorer.explore([&](Program& program) {
@@ -243,17 +247,29 @@ TEST_CASE("no outcome of a random program is lost by leaving out what is redunda
                                     std::to_string(many->word[0].load(memory_order_relaxed)) + "," +
                                     std::to_string(many->word[1].load(memory_order_relaxed)));
                 });
-            }, {UINT64_MAX, reduce, true});
+            }, limits);
             CHECK(found.failure == "");
             total += found.executions + found.pruned;
             return outcomes;
         };
-        const Outcomes full = all(false, full_total);
-        const Outcomes reduced = all(true, reduced_total);
+        Limits limits;
+        limits.unordered_stores = true;
+        limits.reduce = false;
+        const Outcomes full = all(limits, full_total);
+        limits.reduce = true;
+        limits.from_other_end = below(2) == 1;
+        const Outcomes reduced = all(limits, reduced_total);
         INFO("seed ", seed, ", program ", i);
         CHECK(full == reduced);
+        limits.random_seed = random() + 1;
+        limits.executions = 100;
+        const Outcomes some = all(limits, random_total);
+        CHECK(std::includes(full.begin(), full.end(), some.begin(), some.end()));
+        found_at_random += some.size();
         outcomes_total += full.size();
     }
-    std::printf("explorer: %d random programs (seed %u), %zu outcomes: %llu interleavings, of which %llu are enough\n", programs, seed,
-                outcomes_total, static_cast<unsigned long long>(full_total), static_cast<unsigned long long>(reduced_total));
+    std::printf("explorer: %d random programs (seed %u), %zu outcomes: %llu interleavings, of which %llu are enough; %llu at random show %zu\n",
+                programs, seed, outcomes_total, static_cast<unsigned long long>(full_total),
+                static_cast<unsigned long long>(reduced_total), static_cast<unsigned long long>(random_total), found_at_random);
+    CHECK(found_at_random > outcomes_total / 2);
 }

@@ -17,19 +17,10 @@ namespace {
 using emdb::detail::Atomic;
 using emdb::detail::Pins;
 using emdb::detail::ThreadSlots;
+using model::all_on_one_shared_slot;
+using model::each_on_its_own_slot;
 using model::expect;
 using model::Program;
-
-unsigned slots[model::threads_max] = {};
-void run_on_slot(unsigned thread) { emdb::detail::current_thread_slot = slots[thread]; }
-void each_on_its_own_slot() {
-    model::barriers_work = true;
-    for (unsigned i = 0; i < model::threads_max; ++i) slots[i] = i;
-}
-void all_on_one_shared_slot(bool barriers_work) {
-    model::barriers_work = barriers_work;
-    for (unsigned& slot : slots) slot = emdb::detail::owned_thread_slots;
-}
 
 struct Thing {
     Atomic<int> word{1};
@@ -62,7 +53,7 @@ void reader_and_writer(Program& program) {
 
 TEST_CASE("pins are right in every interleaving, and each of their memory orders is needed for that") {
     model::Campaign campaign("pins", {"index/pins.hpp", "index/thread_slot.hpp"});
-    campaign.on_switch(run_on_slot);
+    campaign.on_switch(model::run_on_slot);
     campaign.add({"a reader with a slot of its own, while what it reads is replaced", [](Program& program) {
         each_on_its_own_slot();
         reader_and_writer(program);

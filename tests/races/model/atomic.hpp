@@ -16,6 +16,8 @@ namespace emdb::detail {
 /// One for each modelled thread, and one that some of them share: every look for pins is at all of them.
 constexpr std::uint32_t owned_thread_slots = 4;
 constexpr std::uint32_t shared_thread_slots = 1;
+/// So that tables of a few buckets grow in several steps.
+constexpr std::uint32_t buckets_per_growth_step = 1;
 
 /// std::atomic as far as emdb needs it, every access of which is a step of the running model. As large as T: in it lies the value
 /// that it was made with, all others are the model's.

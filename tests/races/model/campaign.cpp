@@ -88,17 +88,43 @@ void Campaign::run() {
     look_for_gaps();
 }
 
-std::uint64_t Campaign::limit(const Scenario& scenario) const {
+std::uint64_t Campaign::seed() {
+    const char* const given = std::getenv("SEED");
+    return given == nullptr ? 1 : std::strtoull(given, nullptr, 10);
+}
+
+// What is not explored to its end is explored from the other end, too: a writer first, and then a reader who sees it late. And then at
+// random.
+Findings Campaign::explore(Explorer& explorer, const Scenario& scenario) const {
     const char* const scale = std::getenv("SCALE");
-    return scenario.executions_max * (scale == nullptr ? 1 : std::strtoull(scale, nullptr, 10));
+    Limits limits;
+    limits.executions = scenario.executions_max * (scale == nullptr ? 1 : std::strtoull(scale, nullptr, 10));
+    limits.unordered_stores = scenario.unordered_stores;
+    explorer.on_switch(on_switch_);
+    Findings found = explorer.explore(scenario.build, limits);
+    if (found.complete || found.failure != "") return found;
+    limits.from_other_end = true;
+    const auto go_on = [&] {
+        const Findings more = explorer.explore(scenario.build, limits);
+        found.executions += more.executions;
+        found.pruned += more.pruned;
+        found.steps += more.steps;
+        found.complete = more.complete;
+        found.failure = more.failure;
+    };
+    go_on();
+    if (found.complete || found.failure != "") return found;
+    limits.from_other_end = false;
+    limits.random_seed = seed();
+    go_on();
+    return found;
 }
 
 void Campaign::explore_as_it_is() {
-    std::printf("%s: interleavings of\n", title_);
+    std::printf("%s: interleavings (seed %llu of those at random) of\n", title_, static_cast<unsigned long long>(seed()));
     for (std::size_t i = 0; i < scenarios_.size(); ++i) {
         Explorer explorer;
-        explorer.on_switch(on_switch_);
-        const Findings found = explorer.explore(scenarios_[i].build, {limit(scenarios_[i]), true, scenarios_[i].unordered_stores});
+        const Findings found = explore(explorer, scenarios_[i]);
         std::printf("  %-64s %9llu interleavings%s (and %llu cut short), %llu steps\n", scenarios_[i].name,
                     static_cast<unsigned long long>(found.executions), found.complete ? ", which are all" : ", not all",
                     static_cast<unsigned long long>(found.pruned),
@@ -131,12 +157,11 @@ void Campaign::try_weakened(Row& row, int output) const {
     bool complete = true;
     for (const std::size_t i : row.reached_by) {
         Explorer explorer;
-        explorer.on_switch(on_switch_);
         explorer.weaken({row.site, row.weaker});
         explorer.exit_at_failure();
         dprintf(output, "%s: ", scenarios_[i].name);
         ::dup2(output, STDOUT_FILENO);
-        const Findings found = explorer.explore(scenarios_[i].build, {limit(scenarios_[i]), true, scenarios_[i].unordered_stores});
+        const Findings found = explore(explorer, scenarios_[i]);
         executions += found.executions + found.pruned;
         complete = complete && found.complete;
         dprintf(output, "\n");

@@ -13,7 +13,8 @@ namespace model {
 struct Scenario {
     const char* name;
     Explorer::Build build;
-    /// Where it ends if it has not come to an end before; what is printed tells which. SCALE=10 in the environment multiplies it.
+    /// Where it ends if it has not come to an end before; then as many are made from the other end, and at random (SEED=1 in the
+    /// environment). What is printed tells which. SCALE=10 in the environment multiplies it.
     std::uint64_t executions_max = 100'000;
     bool unordered_stores = false;  ///< see Limits
 };
@@ -50,7 +51,8 @@ private:
         bool complete = true;
     };
 
-    std::uint64_t limit(const Scenario& scenario) const;
+    static std::uint64_t seed();
+    Findings explore(Explorer& explorer, const Scenario& scenario) const;
     void explore_as_it_is();
     void weaken_all();
     void try_weakened(Row& row, int output) const;

@@ -3,7 +3,9 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -45,6 +47,8 @@ Findings Explorer::explore(const Build& build, const Limits& limits) {
     limits_ = limits;
     nodes_.clear();
     failed_ = false;
+    random_.seed(limits.random_seed);
+    draw_changes();
     do {
         run_once(build);
         if (failed_) break;
@@ -56,7 +60,24 @@ Findings Explorer::explore(const Build& build, const Limits& limits) {
     return findings_;
 }
 
+// Up to three, each at a step whose logarithm is drawn evenly: a reader is short, a writer long.
+void Explorer::draw_changes() {
+    constexpr double steps_log = 5.0;  // of 148
+    changes_.assign(1, 0);
+    for (auto more = random_() % 3 + 1; more != 0; --more) {
+        const double part = static_cast<double>(random_() % 1024) / 1024;
+        changes_.push_back(static_cast<unsigned>(std::exp(part * steps_log)));
+    }
+}
+
+bool Explorer::at_change() const noexcept { return std::find(changes_.begin(), changes_.end(), depth_) != changes_.end(); }
+
 bool Explorer::next_branch() {
+    if (limits_.random_seed != 0) {
+        nodes_.clear();
+        draw_changes();
+        return true;
+    }
     while (!nodes_.empty()) {
         Node& node = nodes_.back();
         if (node.choice + 1 < node.choices) {
@@ -137,6 +158,7 @@ void Explorer::run_threads(unsigned count) {
     }
     concurrent_ = true;
     for (unsigned i = 1; i <= count && !failed_; ++i) switch_to(i);  // up to its first access
+    if (limits_.from_other_end) current_ = 1;
     while (!failed_ && pick()) {
     }
 }
@@ -176,6 +198,11 @@ bool Explorer::pick() {
             node.enabled = enabled;
             node.asleep = asleep_;
             node.chosen = (candidates & bit(current_)) != 0 ? current_ : static_cast<unsigned>(std::countr_zero(candidates));
+            if (limits_.random_seed != 0 && at_change()) {
+                const unsigned others = (candidates & ~bit(current_)) != 0 && depth_ != 0 ? candidates & ~bit(current_) : candidates;
+                do node.chosen = 1 + static_cast<unsigned>(random_() % thread_count_);
+                while ((others & bit(node.chosen)) == 0);
+            }
             node.backtrack = limits_.reduce ? bit(node.chosen) : enabled;
             for (unsigned i = 1; i <= thread_count_; ++i) node.pending[i] = threads_[i].pending;
             nodes_.push_back(node);
@@ -204,8 +231,12 @@ bool Explorer::pick() {
 unsigned Explorer::choose(unsigned count) {
     if (count <= 1 || free_running_) return 0;
     Node& node = nodes_[depth_ - 1];
+    if (limits_.random_seed != 0) {
+        const auto kind = random_() % 5;
+        return kind < 2 ? 0 : kind < 4 ? count - 1 : static_cast<unsigned>(random_() % count);
+    }
     node.choices = count;
-    return node.choice;
+    return limits_.from_other_end ? count - 1 - node.choice : node.choice;
 }
 
 // --- fibers --------------------------------------------------------------------------------------------------------------------

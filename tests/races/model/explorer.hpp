@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,12 @@ struct Limits {
     std::uint64_t executions = UINT64_MAX;
     bool reduce = true;            ///< false: every order is tried, to check the reduction by
     bool unordered_stores = false;  ///< true: threads may store to one atomic without an order between them
+    /// Where to begin, where not all will be tried. False: with the last thread, and loads that read the newest values. True: with
+    /// the first one, and the oldest values.
+    bool from_other_end = false;
+    /// Other than 0: instead of one after the other, executions are made at random: with a few changes of threads, most of them early,
+    /// and loads that mostly read the newest or the oldest value.
+    std::uint64_t random_seed = 0;
 };
 
 class Explorer {
@@ -170,6 +177,8 @@ private:
     bool pick();
     void switch_to(unsigned thread);
     bool next_branch();
+    void draw_changes();
+    bool at_change() const noexcept;
     void reset();
     static void enter();
     void fiber_main(unsigned thread);
@@ -192,6 +201,8 @@ private:
     };
     std::vector<Event> trace_;
     std::vector<Node> nodes_;
+    std::mt19937_64 random_;
+    std::vector<unsigned> changes_;  ///< steps before which another thread goes on, if executions are made at random
     std::vector<Access> barriers_;
     std::vector<Access> steps_;
     std::vector<Access> reversible_;

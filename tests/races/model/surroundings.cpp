@@ -6,12 +6,29 @@
 #include <new>
 
 #include "base/single_implementation.hpp"
+#include "index/thread_slot.hpp"
 #include "os/contract.hpp"
 #include "races/model/surroundings.hpp"
 
 namespace model {
-bool barriers_work = true;
+
+namespace {
+unsigned slots[threads_max] = {};
 }
+
+bool barriers_work = true;
+
+void each_on_its_own_slot() {
+    barriers_work = true;
+    for (unsigned i = 0; i < threads_max; ++i) slots[i] = i % emdb::detail::owned_thread_slots;
+}
+void all_on_one_shared_slot(bool with_barrier) {
+    barriers_work = with_barrier;
+    for (unsigned& slot : slots) slot = emdb::detail::owned_thread_slots;
+}
+void run_on_slot(unsigned thread) { emdb::detail::current_thread_slot = slots[thread]; }
+
+}  // namespace model
 
 namespace emdb::detail {
 
