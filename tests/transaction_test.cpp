@@ -264,7 +264,6 @@ TEST_CASE("a write past the transaction, by its own closure, is an error and not
             CHECK(outcome(db.update("k", keep)) == "invalid_argument");
             CHECK(outcome(db.insert_many(records)) == "invalid_argument");
             CHECK(outcome(db.clear()) == "invalid_argument");
-            CHECK(outcome(db.delete_group("k")) == "invalid_argument");
             CHECK(outcome(db.flush()) == "invalid_argument");
             CHECK(outcome(db.checkpoint()) == "invalid_argument");
             CHECK(outcome(db.compact()) == "invalid_argument");
