@@ -4,6 +4,8 @@
 #   make check-analysis    what clang-tidy, cppcheck and MemorySanitizer find: must be nothing
 #   make coverage          which lines and branches of src/ the test programs run: build/coverage/report.txt, missed.txt, annotated/
 
+CHECKS += analysis
+
 COVERAGE_LINES_MIN ?= 95
 COVERAGE_BRANCHES_MIN ?= 85
 
@@ -51,7 +53,6 @@ check-mutants:
 	    --program threads 'tests/implementation.cpp -g1 -fsanitize=thread $(RACES_FEATURES)' '$(THREAD_OBJECTS) $(RACES)/g++/main.o'
 
 # clang-tidy and cppcheck over the implementation, and MemorySanitizer.
-# Run by itself: make check-analysis. It joins make check by CHECKS += analysis.
 check-analysis:
 	@tests/deps.sh clang clang-tidy cppcheck || echo 'Going on without what is missing of these: it is skipped.'
 	@$(PYTHON) tests/run.py --title analysis --timeout 1800 tests/analysis/analysis_check.py
