@@ -2,8 +2,7 @@
 // encryption at rest.
 //
 //   tests/deps.sh openssl libsodium
-//   g++ -std=c++20 -O2 -DNDEBUG -I. -Itests bench/crypto.cpp -o crypto -pthread -lcrypto -lsodium
-//   ./crypto [--rounds N]
+//   make build/bench/crypto && build/bench/crypto [--rounds N]
 //
 // Every contestant does the same work once a round, in turn, odd rounds in reverse; the first round is not counted. Medians, and medians
 // of the ratios of the same round. OpenSSL: the EVP interface with a context that already has the key, so each message sets the

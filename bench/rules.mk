@@ -41,6 +41,10 @@ build/bench/peers/rust: $(wildcard bench/peers/rust/src/*.rs) bench/peers/rust/C
 	cargo build --quiet --release --manifest-path bench/peers/rust/Cargo.toml --target-dir build/rust
 	cp build/rust/release/rust $@
 
+# Against OpenSSL and libsodium, and LMDB: tests/deps.sh openssl libsodium lmdb
+build/bench/crypto: LDFLAGS += -lcrypto -lsodium
+build/bench/ranges: LDFLAGS += -llmdb
+
 # Fails if emdb has become slow against the bare probes; less than a minute.
 .PHONY: bench-smoke
 bench-smoke:

@@ -551,4 +551,32 @@ TEST_CASE("checkpoint: readers and writers go on while it is taken, again and ag
     }
 }
 
+TEST_CASE("checkpoint: an order that leads to a key's older frame is not believed") {
+    SimulatedDisk disk(calm());
+    {
+        Emdb db = open_database(disk, settings_with(true)).value();
+        db.insert("key", "older").value();
+        db.insert("key", "newer").value();
+        db.close().value();
+    }
+    const std::string journal = disk.bytes_of(database_path);
+    const std::size_t older = journal.find("keyolder");
+    const std::size_t newer = journal.find("keynewer");
+    std::string meta = disk.bytes_of(meta_path);
+    std::size_t changed = 0;
+    for (std::size_t head = 4; head < 16; ++head) {
+        for (std::size_t at = 0; at + 8 <= meta.size(); ++at) {
+            if (number_at<std::uint64_t>(meta, at) != newer - head) continue;
+            put_number<std::uint64_t>(meta, at, older - head);
+            ++changed;
+        }
+    }
+    REQUIRE(changed == 1);  // the table's slots have tags beside the offsets
+    put_file(disk, meta_path, meta);
+    Emdb db = open_database(disk, settings_with(true)).value();
+    const auto records = db.range(emdb::Range::all()).value();
+    REQUIRE(records.size() == 1);
+    CHECK(records[0].value == "newer");
+}
+
 }  // namespace emdb_test

@@ -487,4 +487,21 @@ TEST_CASE("backup: a poisoned database can still be backed up, with all that was
     CHECK(open_database(disk, {}, nullptr, backup_path).value().get("key").value() == "value");
 }
 
+TEST_CASE("backup: a directory that can't be synced is found out while the target is as it was") {
+    SimulatedDisk disk(quiet(1, true));
+    emdb::Emdb db = open_database(disk).value();
+    Fault fault;
+    fault.only = Operation::sync_directory;
+    disk.fail(fault);
+    CHECK(db.backup_to(backup_path) == emdb::ErrorCode::io);
+    CHECK_FALSE(disk.exists(backup_path));
+    disk.stop_failing();
+    db.backup_to(backup_path).value();
+    const std::string before = disk.bytes_of(backup_path);
+    db.insert("key", "value").value();
+    disk.fail(fault);
+    CHECK(db.backup_to(backup_path) == emdb::ErrorCode::io);
+    CHECK(disk.bytes_of(backup_path) == before);
+}
+
 }  // namespace emdb_test

@@ -354,10 +354,11 @@ TEST_CASE("auto_compact: off by default; on, it keeps the file within its bound 
     CHECK(Emdb::builder().path(folder.file("a.emdb")).auto_compact(0, 1).build() == ErrorCode::invalid_config);
     CHECK(Emdb::builder().path(folder.file("a.emdb")).auto_compact(1.01, 1).build() == ErrorCode::invalid_config);
     for (const bool in_memory : {false, true}) {
-        std::atomic<int> compactions = 0;
+        std::atomic<int> compactions = 0, warnings = 0;
         emdb::EmdbBuilder builder = Emdb::builder();
         if (!in_memory) builder.path(folder.file("on.emdb"));
-        builder.auto_compact(0.5, 500'000).on_log([&](emdb::LogLevel, std::string_view text) {
+        builder.auto_compact(0.5, 500'000).on_log([&](emdb::LogLevel level, std::string_view text) {
+            warnings += level == emdb::LogLevel::warning;
             compactions += text.find("Compacted") != std::string_view::npos;
         });
         std::optional<Emdb> db = builder.build().value();
@@ -366,6 +367,7 @@ TEST_CASE("auto_compact: off by default; on, it keeps the file within its bound 
         for (std::size_t i = 0; i < 10; ++i) CHECK(db->get(key(i)).value() == value(i));
         for (std::size_t i = 0; i < 3000; ++i) db->insert(key(i % 10), value(i % 10)).value();
         db.reset();  // perhaps in the middle of one
+        CHECK(warnings == 0);
         if (!in_memory) CHECK(Emdb::open(folder.file("on.emdb")).value().len().value() == 10);
     }
 }

@@ -220,6 +220,22 @@ TEST_CASE("a header whose first copy was changed and not the second has its pass
     }
 }
 
+TEST_CASE("a database whose plain checkpoint can't be removed is not encrypted") {
+    const std::string meta = database_path + ".meta";
+    Trial trial(changes[0], false);
+    bool stayed = false;
+    for (std::uint64_t nth = 1; !stayed; ++nth) {
+        SimulatedDisk disk(trial.prepared(), quiet(nth, true));
+        disk.fail({.only = Operation::remove, .nth = nth});
+        const auto made = changes[0].make(disk, false);
+        REQUIRE(disk.faults_injected() != 0);
+        stayed = disk.trace().find("remove " + meta + "  <- fails") != std::string::npos;
+        if (stayed) CHECK(made == emdb::ErrorCode::io);
+        disk.stop_failing();
+        trial.check(disk, made.has_value());
+    }
+}
+
 // --- nonces
 
 /// Every sealed frame that ever was on a disk, by what its nonce belongs to: a session's random bytes, and the counter. And every piece

@@ -10,8 +10,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -330,6 +332,54 @@ TEST_CASE("faults: a failed sync poisons; after reopening and a flush nothing th
                 REQUIRE_MESSAGE(model.allows(left), model.explain(left));
             });
         }
+    }
+}
+
+TEST_CASE("faults: every call that writes tells of the sync that fails at its end") {
+    using emdb::ErrorCode;
+    struct Call {
+        const char* name;
+        std::function<bool(emdb::Emdb& db)> fails;
+    };
+    const auto is_io = [](const auto& result) { return !result && result.error() == ErrorCode::io; };
+    const std::vector<std::pair<std::string, std::string>> pairs{{"c", "3"}, {"d", "4"}};
+    const Call calls[]{
+        {"insert", [&](emdb::Emdb& db) { return is_io(db.insert("a", "2")); }},
+        {"remove", [&](emdb::Emdb& db) { return is_io(db.remove("a")); }},
+        {"compare_exchange", [&](emdb::Emdb& db) { return is_io(db.compare_exchange("a", "1", "2")); }},
+        {"update", [&](emdb::Emdb& db) { return is_io(db.update("a", [](auto) { return std::optional<std::string>("2"); })); }},
+        {"insert_many", [&](emdb::Emdb& db) { return is_io(db.insert_many(pairs)); }},
+        {"transaction", [&](emdb::Emdb& db) { return is_io(db.transaction([](emdb::Transaction& in) { return in.insert("a", "2"); })); }},
+#if EMDB_NESTED
+        {"delete_group", [&](emdb::Emdb& db) { return is_io(db.delete_group("a")); }},
+#endif
+        {"clear", [&](emdb::Emdb& db) { return is_io(db.clear()); }},
+        {"open_namespace", [&](emdb::Emdb& db) { return is_io(db.open_namespace("new")); }},
+        {"drop_namespace", [&](emdb::Emdb& db) { return is_io(db.drop_namespace("old")); }},
+#if EMDB_TTL
+        {"insert_with_ttl", [&](emdb::Emdb& db) { return is_io(db.insert_with_ttl("a", "2", emdb::Ttl::after(std::chrono::seconds(9)))); }},
+        {"persist", [&](emdb::Emdb& db) { return is_io(db.persist("expires")); }},
+        {"sweep_expired", [&](emdb::Emdb& db) { return is_io(db.sweep_expired()); }},
+#endif
+    };
+    for (const Call& call : calls) {
+        CAPTURE(call.name);
+        SimulatedDisk disk(quiet(1, true));
+        DatabaseSettings settings;
+        settings.policy = emdb::FlushPolicy::write_through();
+        emdb::Emdb db = open_database(disk, settings).value();
+        db.insert("a", "1").value();
+        db.open_namespace("old").value();
+#if EMDB_TTL
+        db.insert_with_ttl("expired", "1", emdb::Ttl::after(std::chrono::seconds(1))).value();
+        db.insert_with_ttl("expires", "1", emdb::Ttl::after(std::chrono::seconds(9))).value();
+        disk.set_now_unix_ms(disk.now_unix_ms() + 5000);
+#endif
+        Fault fault;
+        fault.only = Operation::sync;
+        disk.fail(fault);
+        CHECK(call.fails(db));
+        CHECK(disk.faults_injected() == 1);
     }
 }
 

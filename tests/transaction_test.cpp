@@ -265,6 +265,8 @@ TEST_CASE("a write past the transaction, by its own closure, is an error and not
             CHECK(outcome(db.insert_many(records)) == "invalid_argument");
             CHECK(outcome(db.clear()) == "invalid_argument");
             CHECK(outcome(db.flush()) == "invalid_argument");
+            CHECK(outcome(db.checkpoint()) == "invalid_argument");
+            CHECK(outcome(db.compact()) == "invalid_argument");
             CHECK(outcome(db.open_namespace("another")) == "invalid_argument");
             CHECK(outcome(db.drop_namespace("names")) == "invalid_argument");
             CHECK(outcome(names.insert("k", "never")) == "invalid_argument");

@@ -33,13 +33,16 @@ struct BuilderAccess;
 struct OpenOptions;
 }  // namespace detail
 
-/// Collects settings; nothing happens before `build()`, which may be called again for another handle on another file.
+/// Collects settings; nothing happens before `build()`, which may be called again for another handle on another file. Setters copy what
+/// they are given, check nothing (what makes no sense is `invalid_config` from `build()`), and replace what was set before. One thread at
+/// a time; keys and passphrases are wiped with it.
 ///
 /// Where the database lies: `path` alone; or `app_name` and/or `database_name` (defaults "emdb" and "emdb-default.emdb")
 /// under `data_root` or else the platform's data directory ($XDG_DATA_HOME or ~/.local/share; ~/Library/Application Support;
 /// %LOCALAPPDATA%), created if missing. Neither: in memory. Both: `invalid_config`.
 class EmdbBuilder {
 public:
+    /// The defaults, and no place: a database in memory.
     EmdbBuilder();
     /// @{
     /// Copies the settings.
@@ -48,9 +51,10 @@ public:
     /// @}
     ~EmdbBuilder();
 
-    /// The file itself; its directory must exist.
+    /// The file itself; its directory must exist (else `io`). Relative to the working directory at `build()`. Empty, or with a NUL byte:
+    /// `invalid_config`.
     EmdbBuilder& path(Path path);
-    /// The folder of the application; must not be empty, "." or "..", nor contain a separator (else `invalid_config`).
+    /// The folder of the application; must not be empty, "." or "..", nor contain '/', '\\', ':' or NUL (else `invalid_config`).
     EmdbBuilder& app_name(std::string_view name);
     /// The file's name in that folder, under the same rules.
     EmdbBuilder& database_name(std::string_view name);
@@ -88,18 +92,23 @@ public:
     /// Whether every read checks the record's CRC-32C (about 8 ns for 174 bytes). On by default: a memory map hands out
     /// whatever the disk holds now.
     EmdbBuilder& verify_reads(bool on);
-    /// Forces how frames are appended; `mapped` on a file system that does not keep allocations is `invalid_config`.
+    /// Forces how frames are appended (see AppendMode); `mapped` on a file system that does not keep allocations is `invalid_config`.
     EmdbBuilder& append_mode(AppendMode mode);
     /// Has a background thread compact the database when at least `min_dead_bytes` of its file are dead and make up at least
-    /// `dead_ratio` (above 0, at most 1) of it; 0.5 and 64 MiB suit many. Errors go to the log. Off unless called.
+    /// `dead_ratio` (above 0, at most 1, else `invalid_config`) of it; 0.5 and 64 MiB suit many. Errors go to the log, and it tries again
+    /// when more has been written. The thread sleeps otherwise; a write costs one load more. No thread to be had: `build()` says `io`. Off
+    /// unless called.
     EmdbBuilder& auto_compact(double dead_ratio, std::uint64_t min_dead_bytes);
     /// f(LogLevel, std::string_view): recovery summaries, cut tails, compactions, failures. May be called from any thread that uses the
-    /// database, with locks held: it must not call back into the database, nor throw. Silent by default.
+    /// database and from that of `auto_compact`, several at once, with locks held: it must not call back into the database, nor throw. The
+    /// text is valid during the call. Copied; it lives as long as the database. Silent by default.
     template <class F>
     EmdbBuilder& on_log(F&& f) {
         return set_log(detail::LogCallback(std::forward<F>(f)));
     }
-    /// f() -> std::uint64_t, milliseconds since 1970 (UTC); for tests. Must be thread-safe, not call the database, and not throw.
+    /// f() -> std::uint64_t, milliseconds since 1970 (UTC); for tests. Must be thread-safe, not call the database, and not throw. It is
+    /// asked where a record with an expiry is written or met; iterators may ask it after the database has been closed. The system's
+    /// by default.
     template <class F>
     EmdbBuilder& clock(F&& f) {
         return set_clock(detail::Clock(std::forward<F>(f)));
@@ -125,16 +134,22 @@ public:
         return this->executor(std::shared_ptr<Executor>(std::make_shared<detail::ExecutorOf<E>>(std::move(executor))));
     }
     /// @}
-    /// How many items a Stream may hold that its consumer has not taken. 64 by default; 0 is `invalid_config`.
+    /// How many items a Stream may hold that its consumer has not taken, whatever their size. 64 by default; 0 is `invalid_config`.
     EmdbBuilder& stream_depth(std::size_t items);
-    /// As `build()`, made by the pool or executor.
+    /// As `build()`, made by the pool or executor with the settings as they are now.
     Future<Result<AsyncEmdb>> build_async() const;
 #endif
 
-    /// Opens or creates the database. Errors: `invalid_config`; `io` (missing directory, permission, a directory as path,
+    /// Opens or creates the database. Errors: `invalid_config`; `io` (missing directory, permission, a directory as path, no memory,
     /// ...); `already_locked` (the message says by whom); `magic_mismatch` (not an emdb file); `version_mismatch`;
-    /// `feature_disabled`; `corrupted` (damaged header, or damage to data that had reached the disk). None of them changes
-    /// the file. A torn tail is cut and reported to `on_log`. Cost: one sequential read of the file.
+    /// `feature_disabled`; `corrupted` (damaged header, or damage to data that had reached the disk); of an encrypted one `key_required`,
+    /// `encryption_key_mismatch` and `encryption_error`, of others `not_encrypted`. None of them changes the file. After an unclean end a
+    /// torn tail is cut, and reported to `on_log`.
+    ///
+    /// Cost: with a checkpoint (`Emdb::close` writes one) a read of that, by up to four threads if it is large, and of the file from there
+    /// on; without one a sequential read of all of it, some 5 million records a second. With range scans every record's key is looked
+    /// at, and opened if it is sealed; where the checkpoint has no order, all are sorted. A passphrase costs what EncryptionInput says.
+    /// Never waits for a lock.
     Result<Emdb> build() const;
 
 private:

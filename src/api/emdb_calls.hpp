@@ -56,7 +56,7 @@ Range::~Range() {
 EmdbBuilder::EmdbBuilder() : options_(new detail::OpenOptions) {}
 EmdbBuilder::EmdbBuilder(const EmdbBuilder& other) : options_(new detail::OpenOptions(*other.options_)) {}
 EmdbBuilder& EmdbBuilder::operator=(const EmdbBuilder& other) {
-    *options_ = *other.options_;
+    if (this != &other) *options_ = *other.options_;
     return *this;
 }
 EmdbBuilder::~EmdbBuilder() { delete options_; }

@@ -19,14 +19,15 @@
 namespace emdb {
 
 /// The keys of a group by the part behind `prefix() + "."`; see `Keyspace::group` for what a group is. A handle: cheap to copy,
-/// thread-safe, keeps the database open as the one it was made from does, and returns the same errors.
+/// thread-safe, keeps the database open as the one it was made from does, and returns the same errors. Each call puts the whole key
+/// together first, which takes an allocation where that is long.
 ///
 /// `focus("")` is the top: its keys are whole keys, and `focus("").focus("user")` is `focus("user")`. It has no group, so `iter`
 /// and `delete_all` answer `invalid_argument` there.
 class Focus {
 public:
 #if EMDB_ENCRYPT
-    // Wipes its prefix.
+
     /// @{
     /// Wipes its prefix at its end.
     Focus(const Focus&) = default;
@@ -51,12 +52,13 @@ public:
     /// @}
 
     /// The group's records under their whole keys, as `Keyspace::group` has them, but in no particular order and weakly
-    /// consistent with concurrent writes (see EmdbIter).
+    /// consistent with concurrent writes (see EmdbIter). In the order of keys, and at the cost of what it finds, where range scans are
+    /// enabled; else it looks at every record of the keyspace.
     Result<EmdbIter> iter() const;
     /// As `Keyspace::delete_group`.
     Result<std::size_t> delete_all();
 
-    /// The focus `prefix() + "." + sub`.
+    /// The focus `prefix() + "." + sub`; no errors, and nothing is looked at.
     Focus focus(std::string_view sub) const;
     /// As it was given, with those of the focuses above before it; valid while the handle lives.
     const std::string& prefix() const noexcept { return prefix_; }

@@ -47,11 +47,12 @@ public:
         SourceRange* range_ = nullptr;
     };
 
-    /// Steps to the first record that has not been seen yet. Call it once; a second loop goes on where the first stopped.
+    /// Steps to the first record that has not been seen yet. A second loop goes on where the first stopped, behind the record that it saw
+    /// last.
     iterator begin() { return step() ? iterator(this) : iterator(); }
     iterator end() noexcept { return iterator(); }
 
-    /// After the loop: success, or why it ended early.
+    /// After the loop: success, or why it ended early. Success also in a loop that is not over.
     Result<void> status() const { return source_->status(); }
 
 protected:
@@ -76,14 +77,20 @@ protected:
 
 /// Live records in no particular order, weakly consistent with concurrent writes: each key at most once, keys present
 /// throughout exactly once. For a loop over a range, `for (const auto& [key, value] : records)`: what is seen is valid until the next
-/// step, and `status()` says afterwards whether it ended or failed. Reads in place, in constant memory. It may outlive every
-/// handle of its database. Movable, but not while it is being iterated; not thread-safe.
+/// step, and `status()` says afterwards whether it ended or failed. Reads in place, in constant memory, without a lock; records are
+/// fetched some at a time, ahead of the loop. It may outlive every handle of its database, and keeps the file that it reads (after a
+/// compaction, the old one) as long as it lives. Movable, but not while it is being iterated; not thread-safe.
+///
+/// `begin()` and `end()` are those of an input range of RecordView; `status()` is a Result<void>, a success as long as nothing has failed.
+/// What ends it early, and is then said by `status()` and `collect()`: `corrupted`, with the offset; `encryption_error` and, for want of
+/// memory, `io` of an encrypted database; `stopped` in a forked child. `close()` does not end it, nor does dropping its namespace
+/// make an error.
 class EmdbIter : public detail::SourceRange<RecordView> {
 public:
     /// Made by the engine only.
     explicit EmdbIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
-    /// The records not seen yet, owned.
+    /// The records not seen yet, owned; or what ended it early, and none.
     Result<std::vector<Record>> collect();
 };
 
@@ -93,17 +100,17 @@ public:
     /// Made by the engine only.
     explicit EmdbRangeIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
-    /// The records not seen yet, owned.
+    /// The records not seen yet, owned; or what ended it early, and none.
     Result<std::vector<Record>> collect();
 };
 
-/// As EmdbIter, keys only.
+/// As EmdbIter, keys only: an input range of std::string_view.
 class EmdbKeyIter : public detail::SourceRange<std::string_view> {
 public:
     /// Made by the engine only.
     explicit EmdbKeyIter(std::unique_ptr<detail::RecordSource> source) noexcept : SourceRange(std::move(source)) {}
 
-    /// The keys not seen yet, owned.
+    /// The keys not seen yet, owned; or what ended it early, and none.
     Result<std::vector<std::string>> collect();
 };
 

@@ -9,11 +9,12 @@
 namespace emdb {
 
 /// The path of a file in UTF-8. Built implicitly from C strings, strings, string views and `std::filesystem::path` (any type
-/// with a `u8string()`); `<filesystem>` itself is not needed.
+/// with a `u8string()`); `<filesystem>` itself is not needed. Any text is taken here: what can't be opened is the call's error, and a NUL
+/// byte its `invalid_argument` (of the builder `invalid_config`).
 class Path {
 public:
     /// @{
-    /// Copies it.
+    /// Copies it, or takes over a string that is moved. Null: empty.
     Path(const char* utf8) : utf8_(utf8 == nullptr ? "" : utf8) {}
     Path(std::string utf8) noexcept : utf8_(std::move(utf8)) {}
     Path(std::string_view utf8) : utf8_(utf8) {}
@@ -27,7 +28,7 @@ public:
     }
     /// @}
 
-    /// As it was given.
+    /// As it was given; valid while the Path lives.
     const std::string& utf8() const noexcept { return utf8_; }
 
 private:

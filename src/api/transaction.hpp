@@ -23,18 +23,23 @@ class TransactionScope;
 
 /// The calls of a transaction in one keyspace. Reads see the transaction's own writes first. Valid inside the closure only,
 /// on the closure's thread.
+///
+/// Writes are staged in memory, key, value and some 100 bytes each; nothing is written before the closure has returned, so their only
+/// errors are `too_large` (a key or value over its limit, or more than 2^20 writes, counting each of a key's) and `invalid_argument`
+/// (another database's namespace, or one that was dropped). Reads have those of `Keyspace`. An error of a call does not end the
+/// transaction: it is the closure's to return.
 class TransactionView {
 public:
-    /// Stages a write. More than 2^20 writes in one transaction: `too_large`.
+    /// Stages a write; key and value are copied.
     Result<void> insert(Bytes key, Bytes value);
 #if EMDB_TTL
-    /// As `insert`, with an expiry of its own instead of the default.
+    /// As `insert`, with an expiry of its own instead of the default, counted from this call. A negative duration: `invalid_argument`.
     Result<void> insert_with_ttl(Bytes key, Bytes value, Ttl ttl);
 #endif
-    /// Stages a removal; returns the value that the transaction saw before it.
+    /// Stages a removal; returns the value that the transaction saw before it. nullopt: no such key, and nothing is staged.
     Result<std::optional<std::string>> remove(Bytes key);
     /// @{
-    /// As `Keyspace::get` and `Keyspace::contains_key`, with what the transaction has staged on top.
+    /// As `Keyspace::get` and `Keyspace::contains_key`, with what the transaction has staged on top: one look more, into a hash table.
     Result<std::optional<std::string>> get(Bytes key) const;
     Result<bool> contains_key(Bytes key) const;
     /// @}
@@ -50,7 +55,8 @@ protected:
 /// What the closure of `Emdb::transaction` gets: the default keyspace, and the others by `in`.
 class Transaction : public TransactionView {
 public:
-    /// The same calls in a named namespace. Of another database, or dropped: its calls answer `invalid_argument`.
+    /// The same calls in a named namespace; as valid as this. Costs an atomic counter. Of another database, or dropped: its calls answer
+    /// `invalid_argument`.
     TransactionView in(const Namespace& keyspace);
 
 private:

@@ -16,10 +16,12 @@ class Generation;
 class OwnedValue;
 }
 
-/// A value where it lies in the database's memory map, without a copy. It stays valid and unchanged for its whole life:
-/// across overwrites, removals, growth, `clear()`, `drop_namespace()`, and after the last Emdb handle is gone. While it lives
-/// its map stays in memory, so don't hoard them. Copying and moving are cheap; one object is not to be used from
-/// two threads at once, copies may.
+/// A value where it lies in the database's memory map, without a copy; of an encrypted database one that was opened into memory of
+/// its own, which is wiped with the last copy. It stays valid and unchanged for its whole life: across overwrites, removals, growth,
+/// compaction, `clear()`, `drop_namespace()`, `close()`, and after the last Emdb handle is gone. While it lives its map stays in
+/// memory, and after a compaction the old file on the disk, so don't hoard them. Its calls don't fail. One object is not to be used
+/// from two threads at once, copies may. Reading it may wait for a page that the system has dropped; what the disk has lost or
+/// changed since the ValueRef was made is not noticed.
 class ValueRef {
 public:
     /// @{
@@ -30,7 +32,7 @@ public:
     /// @}
     ~ValueRef();
 
-    /// Where the value lies; may be null when it is empty.
+    /// Where the value lies, with no particular alignment; may be null when it is empty.
     const std::byte* data() const noexcept { return value_.data(); }
     /// @{
     /// Bytes of the value.
@@ -44,12 +46,12 @@ public:
     /// The same as bytes.
     std::span<const std::byte> as_slice() const noexcept { return {value_.data(), value_.size()}; }
     /// @{
-    /// A copy of the value.
+    /// A copy of the value; the only calls here that allocate.
     std::string to_string() const { return std::string(value_.as_string_view()); }
     std::string into_string() && { return to_string(); }
     std::string into_string() const& { return to_string(); }
     /// @}
-    /// To hand it to a call.
+    /// To hand it to a call; valid while a copy of this ValueRef lives.
     operator Bytes() const noexcept { return value_; }
 
     /// @{

@@ -14,7 +14,6 @@
 #include <new>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "api/emdb.hpp"
 #include "api/keyspace.hpp"
@@ -23,6 +22,7 @@
 #include "async/future_state.hpp"
 #include "async/pool.hpp"
 #include "async/running.hpp"
+#include "async/task_queue.hpp"
 #include "async/transaction_gate.hpp"
 #include "engine/engine.hpp"
 #include "engine/sync_deferral.hpp"
@@ -31,7 +31,7 @@ namespace emdb::detail {
 
 class AsyncCore : public std::enable_shared_from_this<AsyncCore> {
 public:
-    AsyncCore(Emdb database, std::shared_ptr<Engine> engine)
+    AsyncCore(Emdb database, const std::shared_ptr<Engine>& engine)
         : engine_(*engine), executor_(engine->options().executor), fork_count_(fork_count()), database_(std::move(database)) {}
     AsyncCore(const AsyncCore&) = delete;
     AsyncCore& operator=(const AsyncCore&) = delete;
@@ -64,16 +64,16 @@ private:
     // then made here; what somebody wants to do with their outcomes is left to the pool.
     static void make_waiting_calls() noexcept {
         Pool& pool = Pool::instance();
-        std::vector<Task*> others;
+        TaskQueue others;
         while (Task* const task = pool.take()) {
             if (!task->is_call()) {
-                others.push_back(task);
+                others.push(*task);
                 continue;
             }
             task->execute();
             task->release();
         }
-        for (Task* const task : others) pool.push(*task);
+        while (Task* const task = others.take()) pool.push(*task);
     }
 
     Engine& engine_;
@@ -101,7 +101,7 @@ class AsyncTarget {
 public:
     AsyncTarget(std::shared_ptr<AsyncCore> core, Keyspace keyspace) noexcept : core_(std::move(core)), keyspace_(std::move(keyspace)) {}
 
-    static std::shared_ptr<AsyncTarget> of(Emdb database) {
+    static std::shared_ptr<AsyncTarget> of(const Emdb& database) {
         const auto engine = database.engine_;
         return std::make_shared<AsyncTarget>(std::make_shared<AsyncCore>(database, engine), database);
     }
@@ -152,7 +152,7 @@ UserCode::~UserCode() { SyncDeferral::resume(outer_); }
 
 /// Completes a call when what it has done is durable; `here`: on this thread, which waits for it.
 inline void flush_call(FutureState& state, AsyncCore& core, bool is_write, bool here) noexcept {
-    std::shared_ptr<AsyncCore> owner = core.shared_from_this();
+    std::shared_ptr<AsyncCore> owner = core.weak_from_this().lock();
     const bool nobody_flushes = core.flushes().join(state, is_write);
     if (!here && !nobody_flushes) return;
     // Without the memory for a task the flush is made here, too: somebody has to, and nothing may be thrown.

@@ -38,11 +38,13 @@ private:
     Namespace sync_;
 };
 
-/// A handle on a database whose calls return at once, with a Future; see `Emdb` for what they do.
+/// A handle on a database whose calls return at once, with a Future; see `Emdb` for what they do and which errors come, and AsyncKeyspace
+/// for handles. Calls without a handle (`open`, `verify`, `salvage`, those of locks and of the encryption) are made by the pool,
+/// `EmdbBuilder::build_async` by the executor that was set there.
 class AsyncEmdb : public AsyncKeyspace {
 public:
     /// @{
-    /// As the calls of `Emdb` with the same names, with default settings.
+    /// As the calls of `Emdb` with the same names, with default settings; open_in_memory is done here and now.
     static Future<Result<AsyncEmdb>> open(Path path);
     static AsyncEmdb open_in_memory();
     /// @}
@@ -52,15 +54,16 @@ public:
     static AsyncEmdb from_sync(Emdb database);
 
     /// @{
-    /// As the calls of `Emdb` with the same names.
+    /// As the calls of `Emdb` with the same names, here and now.
     AsyncEmdb clone_handle() const;
     std::string path() const;
     /// @}
-    /// The same database for calls that block.
+    /// The same database for calls that block; it keeps that open as any handle does.
     Emdb sync_handle() const;
 
     /// f(Transaction&) -> Result<T> is copied or moved, and called in the pool or executor. Transactions of one database are made
-    /// one at a time; meanwhile other writes wait without a thread. What f throws is rethrown to whoever takes the outcome.
+    /// one at a time; meanwhile other writes wait without a thread. What f throws is rethrown to whoever takes the outcome. f must not
+    /// wait for a write made elsewhere, which waits for it; the rest is as in `Emdb::transaction`.
     template <class F>
     auto transaction(F&& f) -> Future<std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>&, Transaction&>>> {
         using Outcome = std::remove_cvref_t<std::invoke_result_t<std::decay_t<F>&, Transaction&>>;
@@ -79,10 +82,11 @@ public:
     Future<Result<std::vector<std::string>>> list_namespaces() const;
     /// @}
 
-    /// All flushes that wait for the disk are made by one thread, and under FlushPolicy::group they share one sync.
+    /// As `Emdb::flush`. All flushes that wait for the disk are made by one thread, and but under FlushPolicy::on_each_flush they share
+    /// one sync. Covers the calls that have completed before this one is made.
     Future<Result<void>> flush();
     /// @{
-    /// As the calls of `Emdb` with the same names.
+    /// As the calls of `Emdb` with the same names. Those that take long have a thread of the pool, in whose place another one serves.
     Future<Result<void>> checkpoint();
     Future<Result<void>> compact();
     Future<Result<void>> backup_to(Path target) const;
@@ -96,7 +100,7 @@ public:
     static Future<Result<void>> break_lock(Path path);
     /// @}
     /// @{
-    /// `options.progress` is called in the pool.
+    /// As the calls of `Emdb` with the same names. `options.progress` is called in the pool.
     static Future<Result<VerifyReport>> verify(Path path, VerifyOptions options = {});
     static Future<Result<SalvageReport>> salvage(Path from, Path to, SalvageOptions options = {});
     /// @}

@@ -36,7 +36,7 @@ AsyncEmdb AsyncEmdb::open_in_memory() { return from_sync(Emdb::open_in_memory())
 EmdbBuilder AsyncEmdb::builder() { return EmdbBuilder(); }
 
 AsyncEmdb AsyncEmdb::from_sync(Emdb database) {
-    auto target = detail::AsyncTarget::of(std::move(database));
+    auto target = detail::AsyncTarget::of(database);
     auto handle = std::make_shared<detail::AsyncHandle>(target->core());
     return AsyncEmdb(std::move(handle), std::move(target));
 }
@@ -117,26 +117,26 @@ Future<Result<SalvageReport>> AsyncEmdb::salvage(Path from, Path to, SalvageOpti
 
 #if EMDB_ENCRYPT
 Future<Result<void>> AsyncEmdb::enable_encryption(Path path, EncryptionInput target, Cipher cipher, bool keep_backup) {
-    return detail::make_detached_call<void>(nullptr, [path = std::move(path), target = std::move(target), cipher, keep_backup] {
+    return detail::make_detached_call<void>(nullptr, [path = std::move(path), target, cipher, keep_backup] {
         return Emdb::enable_encryption(path, target, cipher, keep_backup);
     });
 }
 
 Future<Result<void>> AsyncEmdb::disable_encryption(Path path, EncryptionInput current, bool keep_backup) {
-    return detail::make_detached_call<void>(nullptr, [path = std::move(path), current = std::move(current), keep_backup] {
+    return detail::make_detached_call<void>(nullptr, [path = std::move(path), current, keep_backup] {
         return Emdb::disable_encryption(path, current, keep_backup);
     });
 }
 
 Future<Result<void>> AsyncEmdb::rotate_encryption_key(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
-    auto work = [path = std::move(path), current = std::move(current), next = std::move(next), keep_backup] {
+    auto work = [path = std::move(path), current, next, keep_backup] {
         return Emdb::rotate_encryption_key(path, current, next, keep_backup);
     };
     return detail::make_detached_call<void>(nullptr, std::move(work));
 }
 
 Future<Result<void>> AsyncEmdb::change_passphrase(Path path, EncryptionInput current, EncryptionInput next, bool keep_backup) {
-    auto work = [path = std::move(path), current = std::move(current), next = std::move(next), keep_backup] {
+    auto work = [path = std::move(path), current, next, keep_backup] {
         return Emdb::change_passphrase(path, current, next, keep_backup);
     };
     return detail::make_detached_call<void>(nullptr, std::move(work));

@@ -39,8 +39,11 @@ class AsyncHandle;
 }  // namespace detail
 
 /// The data operations of `Keyspace`, each made in the pool or executor, with the same meaning and the same errors. Arguments
-/// are copied before a call returns. Calls that are under way together may be made in any order: await one before making
-/// another that depends on it. A write, `flush` or transaction made by a transaction's own closure is `invalid_argument`.
+/// are copied before a call returns, unless said otherwise. Calls that are under way together may be made in any order: await one before
+/// making another that depends on it. All but reads are `invalid_argument` when made by a transaction's own closure. A call does not
+/// block (unless the executor runs tasks inside `post`); for want of memory it throws `std::bad_alloc` and is not made. Writes that
+/// the flush policy has wait for a sync, and those that come while a transaction runs, wait without a thread. What a Future is and
+/// costs: see there.
 ///
 /// Handles are cheap to copy and may be used from any thread. Dropping the last one cancels nothing: calls that have been made
 /// are carried out, and the last of them closes the database. A thread that drops the last handle waits for that; not so where
@@ -67,7 +70,7 @@ public:
     Future<Result<std::optional<std::string>>> get(Bytes key) const;
     Future<Result<std::string>> get_or(Bytes key, Bytes fallback) const;
     /// @}
-    /// `out` is written to before the Future completes, and must live until then.
+    /// As `Keyspace::get_into`. `out` is written to before the Future completes, and must live until then, also if that is dropped.
     Future<Result<bool>> get_into(Bytes key, std::string& out) const;
     /// @{
     /// As the calls of `Keyspace` with the same names. The ValueRef stays valid as ever.
@@ -80,7 +83,8 @@ public:
     }
     /// @}
     /// @{
-    /// f is copied or moved, and called in the pool or executor.
+    /// As `Keyspace::visit_many`. f is copied or moved, and called in the pool or executor. What it throws is rethrown to whoever takes
+    /// the outcome.
     template <class F>
     Future<Result<std::size_t>> visit_many(std::span<const Bytes> keys, F&& f) const {
         return visit_each(keys, detail::SharedFunction<void(std::size_t, detail::MaybeView)>(std::forward<F>(f)));
@@ -102,7 +106,8 @@ public:
     Future<Result<bool>> contains_key(Bytes key) const;
     Future<Result<bool>> compare_exchange(Bytes key, std::optional<Bytes> expected, std::optional<Bytes> desired);
     /// @}
-    /// f is copied or moved, and called in the pool or executor. What it throws is rethrown to whoever takes the outcome.
+    /// As `Keyspace::update`. f is copied or moved, and called in the pool or executor. What it throws is rethrown to whoever takes the
+    /// outcome.
     template <class F>
     Future<Result<void>> update(Bytes key, F&& f) {
         return update_with(key, [f = std::make_shared<std::decay_t<F>>(std::forward<F>(f))](detail::MaybeView current) {
@@ -115,7 +120,8 @@ public:
     Future<Result<bool>> is_empty() const;
     Future<Result<void>> clear();
     /// @}
-    /// The pairs are copied before the call returns; they count one by one, as in `Keyspace::insert_many`.
+    /// The pairs are copied before the call returns, all of them, so memory is not bounded; they count one by one, as in
+    /// `Keyspace::insert_many`. What the range throws passes through, and nothing is stored.
     template <class Pairs>
     Future<Result<void>> insert_many(Pairs&& pairs) {
         std::vector<Record> records;
@@ -127,7 +133,8 @@ public:
     }
 
     /// @{
-    /// All records, or keys, collected.
+    /// All records, or keys, of what the calls of `Keyspace` with the same names go through, collected. An error instead of all of them if
+    /// one is damaged; `invalid_config` where range scans are needed and not enabled.
     Future<Result<std::vector<Record>>> iter() const;
     Future<Result<std::vector<std::string>>> keys() const;
     Future<Result<std::vector<Record>>> range(const Range& range) const;
@@ -137,7 +144,8 @@ public:
     /// @}
 
     /// @{
-    /// The same one by one, in bounded memory. Whatever is wrong comes as the stream's first item.
+    /// The same one by one, in bounded memory. Whatever is wrong with the call comes as the stream's first item. Returns at once; nothing
+    /// is read before the first item is asked for. A stream does not keep the database open, and outlives it.
     Stream<Record> iter_stream() const;
     Stream<std::string> keys_stream() const;
     Stream<Record> range_stream(const Range& range) const;

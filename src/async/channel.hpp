@@ -22,6 +22,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -118,8 +119,9 @@ public:
             }
         }
         if (!waiting) return;
-        waiting->value.emplace(Error(ErrorCode::stopped, "The stream was destroyed before it had the next item. Keep it until "
-                                             "next() is done."));
+        waiting->fail_with([] {
+            return Error(ErrorCode::stopped, "The stream was destroyed before it had the next item. Keep it until next() is done.");
+        });
         waiting->complete();
     }
 
@@ -144,7 +146,7 @@ public:
             waiting = std::move(waiting_);
         }
         if (!waiting) return;
-        waiting->fail(stopped_error());
+        waiting->fail_with(stopped_error);
         waiting->complete();
     }
 
@@ -235,11 +237,12 @@ private:
 
     // The source has no more. With the lock.
     void end_reading() {
-        if (auto status = source_->status(); !status) error_.emplace(std::move(status).error());
         state_ = State::ended;
+        if (auto status = source_->status(); !status) error_.emplace(std::move(status).error());
     }
 
     Item end() {
+        if (failure_) rethrow(std::exchange(failure_, nullptr));
         if (error_) return std::move(*std::exchange(error_, std::nullopt));
         return std::optional<T>();
     }
@@ -274,9 +277,11 @@ private:
             const std::lock_guard lock(mutex_);
             is_slow_ = was_slow;
             state_ = State::idle;
-            if (!more) end_reading();
+            if (!more) keep_failure(failure, [&] { end_reading(); });
             if (failure) {
-                error_.emplace(ErrorCode::io, "Out of memory for the items of a stream. Free some, and read it again.");
+                keep_failure(failure_, [&] {
+                    error_.emplace(ErrorCode::io, "Out of memory for the items of a stream. Free some, and read it again.");
+                });
                 state_ = State::ended;
             }
             if (stopped_.load(std::memory_order_relaxed)) state_ = State::ended;
@@ -286,7 +291,7 @@ private:
                 waiting->value.emplace(take());
                 read_ahead = reads_ahead();
             } else if (waiting) {
-                waiting->value.emplace(end());
+                keep_failure(waiting->failure, [&] { waiting->value.emplace(end()); });
             }
         }
         batch_read_.notify_all();
@@ -314,6 +319,7 @@ private:
     std::unique_ptr<RecordSource> source_;
     std::vector<T> read_;
     std::optional<Error> error_;
+    std::exception_ptr failure_;  ///< there was not even the memory for an error
     Ref<ValueState<Item>> waiting_;
 
     std::atomic<bool> stopped_{false};

@@ -61,8 +61,10 @@ private:
         const Pool::Blocking blocking;
         std::optional<Result<void>> flushed;
         for (FutureState* call = calls; call != nullptr; call = call->next_to_flush_) {
-            if (!flushed || !engine.shares_syncs()) flushed = engine.flush();
-            if (!*flushed) call->fail(call->is_write_ ? engine.unsynced_error(flushed->error()) : flushed->error());
+            keep_failure(call->failure, [&] {
+                if (!flushed || !engine.shares_syncs()) flushed = engine.flush();
+                if (!*flushed) call->fail(call->is_write_ ? engine.unsynced_error(flushed->error()) : flushed->error());
+            });
             call->leave_database();
         }
     }

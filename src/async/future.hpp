@@ -66,6 +66,21 @@ protected:
     ~Waiter() = default;
 };
 
+/// Runs f and keeps what it throws.
+template <class F>
+void keep_failure(std::exception_ptr& failure, F&& f) noexcept {
+#if EMDB_EXCEPTIONS
+    try {
+        f();
+    } catch (...) {
+        failure = std::current_exception();
+    }
+#else
+    static_cast<void>(failure);
+    f();
+#endif
+}
+
 /// What a future and the work behind it share, without the value.
 class FutureState : public Task {
 public:
@@ -91,12 +106,17 @@ public:
     /// The same as the last thing that a task does: the waiter goes on in the same task.
     void finish() noexcept;
     virtual void fail(Error error) noexcept = 0;
+    /// The same with make_error(). Whoever takes the value is thrown what that throws: there may be no memory for an error.
+    template <class MakeError>
+    void fail_with(MakeError&& make_error) noexcept {
+        keep_failure(failure, [&] { fail(make_error()); });
+    }
     /// A call has ended: it no longer keeps its database open.
     virtual void leave_database() noexcept {}
     bool is_call() const noexcept final { return !begun_.load(std::memory_order_relaxed); }
 
     const std::shared_ptr<Executor>& executor() const noexcept { return executor_; }
-    std::exception_ptr failure;  ///< an exception of the user's code, for whoever takes the value
+    std::exception_ptr failure;  ///< an exception of the user's code, or for want of memory, for whoever takes the value
 
 protected:
     FutureState(std::shared_ptr<Executor> executor, bool has_work) noexcept;
@@ -130,27 +150,13 @@ private:
     bool is_urgent_ = false;  ///< a thread waits in wait(), or it has been postponed: it is not put off again. Whoever began has it
     bool is_write_ = false;   ///< while it waits for a flush
     FutureState* next_to_flush_ = nullptr;
+    FutureState* next_at_gate_ = nullptr;
 };
 
 Error stopped_error();
 /// An Exception with that error, null in builds without exceptions.
 std::exception_ptr as_exception(const Error& error) noexcept;
 [[noreturn]] void rethrow(std::exception_ptr failure);
-
-/// Runs f and keeps what it throws.
-template <class F>
-void keep_failure(std::exception_ptr& failure, F&& f) noexcept {
-#if EMDB_EXCEPTIONS
-    try {
-        f();
-    } catch (...) {
-        failure = std::current_exception();
-    }
-#else
-    static_cast<void>(failure);
-    f();
-#endif
-}
 
 struct Nothing {};
 template <class T>
@@ -241,7 +247,12 @@ Future<T> ready_future(Value&& value, std::shared_ptr<Executor> executor) {
 /// The outcome of a call that emdb makes on its pool or executor: most often a `Result`, there once the call is done. The call
 /// has been queued when the Future is returned and runs whatever becomes of the Future; dropping it never blocks.
 ///
-/// Take the outcome once, by one of `co_await`, `get()` and `then()`; the Future is empty afterwards. One thread at a time.
+/// Take the outcome once, by one of `co_await`, `get()` and `then()`; the Future is empty afterwards, and taking from an empty one throws
+/// Exception with `invalid_argument` (prints and aborts in builds without exceptions). One thread at a time.
+///
+/// **Cost**: a call takes one allocation, for its outcome and copies of its arguments, and the way to another thread and back: a
+/// fraction of a microsecond where many are under way, some microseconds for one alone. **Lifetime**: it refers to nothing of the
+/// handle that made it; while its call is queued or under way, the database stays open.
 ///
 /// What user code threw (a transaction's closure, an `update` function, a `then` callback) is rethrown to whoever takes the
 /// outcome. If the executor drops the task, or the process was forked, the outcome is the error `stopped` (for a T that
@@ -263,7 +274,7 @@ public:
 
     /// Whether there is an outcome to take, now or later.
     bool valid() const noexcept { return static_cast<bool>(state_); }
-    /// Whether `get()` would not block, nor `co_await` suspend.
+    /// Whether `get()` would not block, nor `co_await` suspend. False of an empty one. Never waits.
     bool is_ready() const noexcept { return state_ && state_->done(); }
 
     /// Blocks until the outcome is there. A thread that is running emdb's work (of the pool, or in a task of the executor) makes
@@ -275,9 +286,9 @@ public:
         return take();
     }
 
-    /// Calls f(T) (for void: f()) when the outcome is there, on the pool or executor; the Future returned has what f returns, and
-    /// when that is a Future itself, what is in it. If the outcome is an exception, f is not called and the Future returned has
-    /// the exception.
+    /// Calls f(T) (for void: f()) when the outcome is there, on the pool or executor; the Future returned has what f
+    /// returns, and when that is a Future itself, what is in it. If the outcome is an exception, f is not called and the Future returned
+    /// has the exception. f is copied or moved, and destroyed when it has been called. Returns at once; one allocation.
     template <class F>
     auto then(F&& f) {
         using Returned = typename detail::Continued<std::decay_t<F>, T>::type;
@@ -327,7 +338,8 @@ public:
         bool attached_ = false;
     };
     /// @{
-    /// Suspends the coroutine until the outcome is there, and gives it, or throws what user code threw.
+    /// Suspends the coroutine until the outcome is there, and gives it, or throws what user code threw. It goes on in the pool or
+    /// executor, or right here if the outcome is there already.
     Awaiter operator co_await() & noexcept { return Awaiter(*this); }
     Awaiter operator co_await() && noexcept { return Awaiter(*this); }
     /// @}

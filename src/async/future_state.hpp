@@ -76,7 +76,9 @@ Error stopped_error() {
 
 std::exception_ptr as_exception([[maybe_unused]] const Error& error) noexcept {
 #if EMDB_EXCEPTIONS
-    return std::make_exception_ptr(Exception(error));
+    std::exception_ptr failure;
+    keep_failure(failure, [&] { raise(error); });
+    return failure;
 #else
     return nullptr;
 #endif
@@ -137,7 +139,7 @@ void FutureState::drop() noexcept {
     const Frame frame(executor_.get());
     if (begin()) {
         give_up();
-        fail(stopped_error());
+        fail_with(stopped_error);
         finish();
     } else {
         resume_waiter();
@@ -189,7 +191,7 @@ void FutureState::wait() noexcept {
     if (done()) return;
     if (fork_count_ != fork_count()) {
         // A child waits for threads that are its parent's.
-        fail(stopped_error());
+        fail_with(stopped_error);
         set_done();
         return;
     }

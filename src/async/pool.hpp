@@ -18,8 +18,10 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -38,9 +40,9 @@ public:
         Pool* pool = current.load(std::memory_order_acquire);
         while (pool == nullptr || pool->fork_count_ != fork_count()) [[unlikely]] {
             watch_forks();
-            Pool* const fresh = new Pool;
+            Pool* const fresh = make();
             if (current.compare_exchange_strong(pool, fresh, std::memory_order_acq_rel, std::memory_order_acquire)) return *fresh;
-            delete fresh;
+            if (fresh != place()) delete fresh;
         }
         return *pool;
     }
@@ -89,6 +91,16 @@ private:
     Pool() noexcept
         : usual_threads_(std::clamp(std::thread::hardware_concurrency(), 1U, usual_threads_max)), fork_count_(detail::fork_count()) {}
     ~Pool() = default;
+
+    // The first one needs no memory: whoever has a task for it can't be told that there is none.
+    static Pool* make() {
+        static std::atomic<bool> taken{false};
+        return taken.exchange(true, std::memory_order_relaxed) ? new Pool : ::new (place()) Pool;
+    }
+    static void* place() noexcept {
+        alignas(Pool) static std::byte bytes[sizeof(Pool)];
+        return bytes;
+    }
 
     static bool& is_pool_thread() noexcept {
         thread_local bool is_one = false;

@@ -41,7 +41,13 @@ using OwnedChannel = std::unique_ptr<Channel<T>, ReleaseChannel<T>>;
 /// without a thread. Nothing is read before the first item is asked for. Destroying the Stream stops reading at once. It may
 /// outlive every handle of its database.
 ///
-/// An error is the last item. Movable; one thread at a time, and one `next()` at a time.
+/// An error of reading (those of the iterators and of the call that made the stream, `io` for want of memory) is the last item, behind
+/// all that were read before it; after it, as after the end, every item is the end. Besides there are `stopped` in a forked child or
+/// from an executor that drops tasks, and `invalid_argument` for a `next()` before the last one has completed. Movable; one thread at a
+/// time, and one `next()` at a time. What has been moved from may only be destroyed or assigned to.
+///
+/// **Cost**: an item is a copy of its record, read by the consumer itself where it may block or runs in a task, else in batches of half
+/// the depth by a task.
 template <class T>
 class Stream {
 public:
@@ -72,7 +78,7 @@ public:
         auto then(F&& f) {
             return future().then(std::forward<F>(f));
         }
-        /// As `next_blocking`.
+        /// As `next_blocking`; blocks.
         Item get() { return take(channel_); }
 
     private:
@@ -110,7 +116,7 @@ public:
     /// The next item: `co_await` gives a Result<std::optional<T>>. nullopt: there are no more; an error: it has ended early, and is
     /// at its end. `stopped` for a coroutine that waits while the Stream is destroyed.
     Next next() noexcept { return Next(*channel_); }
-    /// The same for threads that may block.
+    /// The same for threads that may block; nothing is awaited by another thread unless one reads already.
     Item next_blocking() { return take(*channel_); }
 
 private:

@@ -9,7 +9,6 @@
 #if EMDB_ASYNC
 
 #include <atomic>
-#include <deque>
 #include <mutex>
 #include <utility>
 
@@ -36,34 +35,48 @@ public:
 
     /// A transaction is over: the next one is started, and all writes that wait.
     void leave() noexcept {
-        std::deque<Ref<FutureState>> writes;
+        Line writes;
         Ref<FutureState> next;
         {
             const std::lock_guard lock(mutex_);
-            writes.swap(writes_);
+            writes = std::exchange(writes_, Line());
             // One that has begun is a blocked thread's, and does not come back here if it is started.
-            while (!transactions_.empty() && !next) {
-                if (transactions_.front()->is_call()) next = std::move(transactions_.front());
-                transactions_.pop_front();
+            while (transactions_.first != nullptr && !next) {
+                Ref<FutureState> first = transactions_.take();
+                if (first->is_call()) next = std::move(first);
             }
             if (!next) busy_.store(false, std::memory_order_relaxed);
         }
-        for (const Ref<FutureState>& write : writes) write->start();
+        while (writes.first != nullptr) writes.take()->start();
         if (next) next->start();
     }
 
 private:
-    static bool put_off(std::deque<Ref<FutureState>>& waiting, FutureState& call) {
-        call.retain();
-        waiting.push_back(Ref<FutureState>(&call));
+    /// Calls in the order in which they came, linked by themselves: waiting needs no memory, which there may be none of.
+    struct Line {
+        FutureState* first = nullptr;
+        FutureState* last = nullptr;
+
+        void add(FutureState& call) noexcept {
+            call.retain();
+            (first == nullptr ? first : last->next_at_gate_) = &call;
+            last = &call;
+        }
+        Ref<FutureState> take() noexcept {
+            return Ref<FutureState>(std::exchange(first, std::exchange(first->next_at_gate_, nullptr)));
+        }
+    };
+
+    static bool put_off(Line& waiting, FutureState& call) noexcept {
+        waiting.add(call);
         call.postpone();
         return false;
     }
 
     std::atomic<bool> busy_{false};
     std::mutex mutex_;
-    std::deque<Ref<FutureState>> writes_;
-    std::deque<Ref<FutureState>> transactions_;
+    Line writes_;
+    Line transactions_;
 };
 
 }  // namespace emdb::detail

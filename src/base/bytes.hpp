@@ -13,7 +13,7 @@ namespace emdb {
 
 /// A non-owning view of bytes, passed by value. It must not outlive what it views; no emdb call keeps one after it returns.
 /// Built implicitly from strings, string views, C strings (without the NUL), and spans, vectors and arrays of
-/// `std::byte` or `unsigned char`. Any byte may occur in it; it may be empty.
+/// `std::byte` or `unsigned char`. Any byte may occur in it; it may be empty. Nothing is copied or allocated, and nothing fails.
 class Bytes {
 public:
     /// No bytes.
@@ -45,7 +45,7 @@ public:
     /// The same bytes, viewed as characters.
     constexpr std::string_view as_string_view() const noexcept { return text_; }
 
-    /// Byte-wise comparison.
+    /// Byte by byte.
     friend bool operator==(Bytes a, Bytes b) noexcept { return a.text_ == b.text_; }
 
 private:

@@ -8,7 +8,7 @@
 
 namespace emdb::detail {
 
-constexpr std::size_t varint_size_max = 10;
+
 
 template <class Unsigned>
 inline Unsigned from_little_endian(Unsigned value) noexcept {

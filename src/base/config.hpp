@@ -4,6 +4,23 @@
 #include <cstddef>
 #include <cstdint>
 
+/// @mainpage
+/// Where to begin: emdb::Emdb, opened by `Emdb::open` or with settings by emdb::EmdbBuilder; emdb::Keyspace, the calls on records that Emdb
+/// and emdb::Namespace share; emdb::Transaction; emdb::Result and emdb::ErrorCode, what calls return; emdb::AsyncEmdb, the same as futures.
+///
+/// Throughout: sizes and offsets are in bytes, moments in milliseconds since 1970 (UTC), durations those of `<chrono>`; paths and names of
+/// files are UTF-8, keys and values any bytes. Errors are returned. What is thrown is `std::bad_alloc`, what the caller's own functions
+/// throw, and emdb::Exception where a value is taken that is not there.
+///
+/// Macros, to be defined before the header is included:
+/// - `EMDB_IMPLEMENTATION`, in exactly one translation unit of the program.
+/// - The features, each 0 or 1, and the same in all of them (otherwise the program does not link): `EMDB_TTL` (1 unless defined), expiry;
+///   `EMDB_NESTED` (0), groups and emdb::Focus; `EMDB_ENCRYPT` (0), encryption at rest; `EMDB_ASYNC` (0), futures, coroutines and streams;
+///   `EMDB_IO_URING` (0), syncs by io_uring for databases that ask for it (links liburing).
+///
+/// Macros that it defines: `EMDB_VERSION_MAJOR`, `EMDB_VERSION_MINOR` and `EMDB_VERSION_PATCH`, numbers; `EMDB_VERSION_STRING`, a text;
+/// `EMDB_EXCEPTIONS`, 1 if the compiler has exceptions on.
+
 #define EMDB_VERSION_MAJOR 0
 #define EMDB_VERSION_MINOR 1
 #define EMDB_VERSION_PATCH 0

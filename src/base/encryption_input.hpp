@@ -18,12 +18,13 @@ struct EncryptionSecret;
 }
 
 /// A key or a passphrase, kept in memory that is wiped with it. A key is 32 random bytes; a passphrase is any text but the empty one, and
-/// costs 64 MiB of memory and about a tenth of a second at each opening (Argon2id, RFC 9106, with 3 passes).
+/// costs 64 MiB of memory and about a tenth of a second at each opening (Argon2id, RFC 9106, with 3 passes). That is paid where it is used,
+/// not here. One thread at a time.
 class EncryptionInput {
 public:
     /// A key of 32 random bytes. Copied.
     static EncryptionInput key(std::span<const std::byte, 32> key);
-    /// A passphrase in UTF-8, or any bytes. Copied; an empty one is refused where it is used.
+    /// A passphrase in UTF-8, or any bytes, compared as they are. Copied; an empty one is refused where it is used.
     static EncryptionInput passphrase(std::string_view passphrase);
 
     /// @{

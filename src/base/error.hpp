@@ -8,11 +8,12 @@
 
 #include "base/config.hpp"
 
+/// All that is public. What is in emdb::detail is not: it may change with each version.
 namespace emdb {
 
 /// What kind of failure it is: what a program decides on.
 enum class ErrorCode : std::uint8_t {
-    io,                       ///< The operating system refused; `Error::os_error()` has its code.
+    io,                       ///< The operating system refused, or there is no memory; `Error::os_error()` has its code, if it gave one.
     already_locked,           ///< Somebody else has the database open.
     magic_mismatch,           ///< The file is not an emdb database.
     version_mismatch,         ///< The file's format version is not this build's.
@@ -26,15 +27,15 @@ enum class ErrorCode : std::uint8_t {
     poisoned,                 ///< An earlier write or sync failed; reopen the database to write again.
     key_required,             ///< The database is encrypted and no key was given.
     encryption_key_mismatch,  ///< The key or passphrase is not this database's.
-    encryption_error,         ///< A sealed frame does not authenticate: somebody changed it.
+    encryption_error,         ///< A sealed frame or header does not authenticate: somebody changed it.
     not_encrypted,            ///< A key was given for a database that is not encrypted.
     stopped,                  ///< The database was closed, or this process was forked from the one that opened it.
 };
 
-/// The stable, lower-case name of a code: "io", "already_locked", ...
+/// The stable, lower-case name of a code: "io", "already_locked", ...; "unknown" for what is none. Never freed.
 const char* to_string(ErrorCode code) noexcept;
 
-/// A failure as a value. Cheap to move, safe to copy and to keep.
+/// A failure as a value: a code, a sentence, and for some codes numbers. Cheap to move, safe to copy and to keep; refers to nothing.
 class Error {
 public:
     /// `message` is a full sentence.
@@ -45,11 +46,11 @@ public:
 
     /// What to decide on.
     ErrorCode code() const noexcept { return code_; }
-    /// A full English sentence: what failed, on which file, what to do.
+    /// A full English sentence: what failed, on which file, what to do. Valid while the Error lives. For people: its wording may change.
     const std::string& message() const noexcept { return message_; }
     /// `errno` or `GetLastError()`; 0 when the operating system was not involved.
     int os_error() const noexcept { return os_error_; }
-    /// The file offset of a corruption, else 0.
+    /// The file offset of a corruption or of what was tampered with, else 0.
     std::uint64_t offset() const noexcept { return offset_; }
     /// @{
     /// For `version_mismatch`: the format version in the file and the one that this build reads; else 0.
@@ -91,7 +92,7 @@ class Exception : public std::runtime_error {
 public:
     /// Its what() is the message.
     explicit Exception(Error error) : std::runtime_error(error.message()), error_(std::move(error)) {}
-    /// The whole of it.
+    /// The whole of it; valid while the Exception lives.
     const Error& error() const noexcept { return error_; }
 
 private:

@@ -16,11 +16,11 @@ namespace emdb {
 /// coroutines and `then` callbacks go on inside tasks.
 class Executor {
 public:
-    /// After the last task that it has been given.
+    /// After the last task that it has been given, on whatever thread lets go of it last.
     virtual ~Executor() = default;
-    /// Has `task` called once, on any thread, now or later. May be called from any thread, several at once. An executor that
-    /// throws, or destroys a task without calling it, makes the operation `stopped`; a coroutine or callback that the task should
-    /// have gone on with then goes on right there.
+    /// Has `task` called once, on any thread, now or later; returns soon. May be called from any thread, several at once. An executor
+    /// that throws, or destroys a task without calling it, makes the operation `stopped`; a coroutine or callback that the task should
+    /// have gone on with then goes on right there. A task does not throw; it may take as long as a call on the database does.
     virtual void post(std::function<void()> task) = 0;
 };
 

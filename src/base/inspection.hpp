@@ -18,7 +18,8 @@ struct VerifyOptions {
     /// What opens the database, if it is encrypted.
     std::optional<EncryptionInput> encryption;
 #endif
-    /// f(std::uint64_t done, std::uint64_t total), in bytes of the file: called on the way, at least once for each MiB or so.
+    /// f(std::uint64_t done, std::uint64_t total), in bytes of the file: called on the way and on the caller's thread, about once for each
+    /// MiB. What it throws ends the call.
     detail::ProgressCallback progress;
 };
 
@@ -27,7 +28,9 @@ struct VerifyReport {
     std::uint64_t frames = 0;         ///< intact ones: records, removals, batches, marks, ...
     std::uint64_t live_records = 0;   ///< that intact frames make up, in all namespaces; expired ones are among them as in stats()
     std::uint64_t bytes_checked = 0;  ///< the header's and the intact frames'
-    std::vector<Error> damages;       ///< the first 100, each with its offset
+    /// The first 100, each with its offset: `corrupted`; `encryption_error`, tampered with; `feature_disabled`, of a later version; `io`, a
+    /// sector that can't be read, where the look ended, or no memory to open a frame in.
+    std::vector<Error> damages;
     /// How many damages there are, listed or not.
     std::uint64_t damage_count = 0;
     /// What was being written when the process or the machine stopped, at the end of the file: no damage, the next open cuts it

@@ -9,8 +9,8 @@
 
 namespace emdb {
 
-/// An interval of keys in byte order (bytes are unsigned, and a key comes before what it is a prefix of). Copies its bounds. One
-/// whose bounds are in the wrong order is empty.
+/// An interval of keys in byte order (bytes are unsigned, and a key comes before what it is a prefix of). Copies its bounds, which may be
+/// allocated. One whose bounds are in the wrong order is empty; none is an error.
 class Range {
 public:
     /// Where the range begins or ends.
@@ -22,7 +22,7 @@ public:
     };
 
 #if EMDB_ENCRYPT
-    // Wipes its bounds.
+
     /// @{
     /// Wipes its bounds at its end, where they may come from an encrypted database.
     Range(const Range&) = default;
@@ -55,7 +55,7 @@ public:
     static Range prefix(Bytes p);
 
     /// @{
-    /// nullopt: from the first key, or to the last.
+    /// nullopt: from the first key, or to the last. Valid while the Range lives.
     const std::optional<Bound>& lower() const noexcept { return lower_; }
     const std::optional<Bound>& upper() const noexcept { return upper_; }
     /// @}

@@ -7,7 +7,7 @@
 
 namespace emdb {
 
-/// A record in place; the views end with the iterator's next step.
+/// A record in place; the views end with the iterator's next step, and with the iterator.
 struct RecordView {
     /// In the map, or in a buffer of the iterator.
     std::string_view key;

@@ -127,7 +127,8 @@ private:
 
 /// A value of T or an Error. Unlike std::expected, `value()` and `*` on an rvalue return BY VALUE, so that
 /// `for (auto& [k, v] : db.iter().value())` does not dangle. `and_then(f)`, `transform(f)`, `or_else(f)` and
-/// `transform_error(f)` are those of std::expected. Not thread-safe; moves as T moves.
+/// `transform_error(f)` are those of std::expected. Allocates nothing but what T and an Error's message do. References that it gives out
+/// are valid until it is assigned to, moved from or destroyed. Not thread-safe; moves as T moves.
 template <class T>
 class [[nodiscard]] Result : public detail::ResultCalls<Result<T>, T> {
     static_assert(!std::is_reference_v<T> && !std::is_same_v<T, Error>);
@@ -240,7 +241,7 @@ public:
     /// @}
 
     /// @{
-    /// The value, or else the fallback.
+    /// The value, copied or moved out, or else the fallback.
     template <class U = T>
     T value_or(U&& fallback) const& {
         return has_value_ ? storage_.value : static_cast<T>(std::forward<U>(fallback));
@@ -272,7 +273,7 @@ private:
     bool has_value_;
 };
 
-/// Success or an Error, with the calls of Result<T>.
+/// Success or an Error, with the calls of Result<T>. Converts from an Error, and is a success by default.
 template <>
 class [[nodiscard]] Result<void> : public detail::ResultCalls<Result<void>, void> {
 public:

@@ -32,7 +32,7 @@ constexpr std::chrono::milliseconds saturating_milliseconds(std::chrono::duratio
 }  // namespace detail
 
 /// When a record expires. Times are the system's clock (see `EmdbBuilder::clock`) in milliseconds since 1970, UTC. From its
-/// expiry on a record is absent.
+/// expiry on a record is absent. A plain value; the clock is asked by the write that gets it.
 class Ttl {
 public:
     /// The ways to say it, named as the functions that make them.

@@ -79,7 +79,7 @@ public:
           lane_blocks_(slices * segment_blocks_) {}
 
     [[nodiscard]] static std::size_t blocks_needed(const Argon2Input& input) noexcept {
-        return input.memory_kib / (slices * input.lanes) * slices * static_cast<std::size_t>(input.lanes);
+        return std::size_t{input.memory_kib / (slices * input.lanes)} * slices * input.lanes;
     }
 
     void fill(const Argon2Input& input, std::size_t out_size) noexcept {
@@ -183,7 +183,9 @@ private:
 inline Result<void> argon2id(std::span<const std::byte> password, std::span<const std::byte> salt, std::span<const std::byte> secret,
                              std::span<const std::byte> associated, std::uint32_t memory_kib, std::uint32_t passes,
                              std::uint32_t lanes, std::span<std::byte> out) {
-    const auto refused = [](std::string what) { return Error(ErrorCode::invalid_argument, "Argon2id can't be computed: " + what + "."); };
+    const auto refused = [](const std::string& what) {
+        return Error(ErrorCode::invalid_argument, "Argon2id can't be computed: " + what + ".");
+    };
     constexpr std::uint32_t lanes_max = (1u << 24) - 1;
     constexpr std::uint64_t size_max = std::numeric_limits<std::uint32_t>::max();
     for (const std::span<const std::byte> part : {password, salt, secret, associated}) {

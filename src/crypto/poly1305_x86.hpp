@@ -118,7 +118,8 @@ EMDB_AVX512_TARGET inline void poly1305_avx512(std::uint64_t* sum, const std::ui
     Poly1305Lanes step_by_5;
     for (std::size_t i = 0; i < 5; ++i) {
         step.limb[i] = _mm512_set1_epi64(static_cast<long long>(powers[8].limb[i]));
-        step_by_5.limb[i] = _mm512_set1_epi64(static_cast<long long>(5 * powers[8].limb[i]));
+        const std::uint64_t by_5 = 5 * powers[8].limb[i];
+        step_by_5.limb[i] = _mm512_set1_epi64(static_cast<long long>(by_5));
         for (std::size_t lane = 0; lane < 8; ++lane) last[i][lane] = powers[exponents[lane]].limb[i];
     }
 
@@ -128,7 +129,7 @@ EMDB_AVX512_TARGET inline void poly1305_avx512(std::uint64_t* sum, const std::ui
         total.limb[i] = _mm512_add_epi64(total.limb[i], _mm512_maskz_set1_epi64(1, static_cast<long long>(before.limb[i])));
     }
     for (std::size_t done = 8; done != count; done += 8) {
-        data += 8 * 16;
+        data += std::size_t{8} * 16;
         total.multiply(step, step_by_5);
         total.add(Poly1305Lanes::load(data));
     }

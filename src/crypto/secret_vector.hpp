@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -27,7 +28,7 @@ struct WipingAllocator {
     WipingAllocator(const WipingAllocator<U>&) noexcept {}
     T* allocate(std::size_t count) { return std::allocator<T>().allocate(count); }
     void deallocate(T* memory, std::size_t count) noexcept {
-        wipe(memory, count * sizeof(T));
+        wipe(memory, std::span(memory, count).size_bytes());
         std::allocator<T>().deallocate(memory, count);
     }
     friend bool operator==(const WipingAllocator&, const WipingAllocator&) noexcept { return true; }

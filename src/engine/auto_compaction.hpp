@@ -96,9 +96,7 @@ private:
             }
             const std::uint64_t end = engine_.reference()->journal().completed();
             if (!is_due(engine_.dead_bytes(), end)) continue;
-            const auto compacted = compact();
-            if (compacted || compacted.error() == ErrorCode::stopped) continue;
-            engine_.log(LogLevel::warning, "'" + engine_.path_ + "' could not be compacted: " + compacted.error().message());
+            if (compact_and_tell()) continue;
             // What stood in its way (a full disk, damage) will not be gone at once.
             const std::lock_guard lock(mutex_);
             const std::uint64_t now = engine_.reference()->journal().completed();
@@ -107,16 +105,31 @@ private:
         }
     }
 
-    Result<void> compact() {
+    // False: something stands in its way. Nothing may be thrown out of the thread.
+    bool compact_and_tell() noexcept {
 #if EMDB_EXCEPTIONS
         try {
-            return engine_.compact();
-        } catch (const std::bad_alloc&) {
-            return Error(ErrorCode::io, "Out of memory.");
+            try {
+                return compacts();
+            } catch (const std::bad_alloc&) {
+                tell("Out of memory.");
+            }
+        } catch (...) {
+            // No memory to tell of it either; or the callback for the log threw.
         }
+        return false;
 #else
-        return engine_.compact();
+        return compacts();
 #endif
+    }
+    bool compacts() {
+        const auto compacted = engine_.compact();
+        if (compacted || compacted.error() == ErrorCode::stopped) return true;
+        tell(compacted.error().message());
+        return false;
+    }
+    void tell(const std::string& why) const {
+        engine_.log(LogLevel::warning, "'" + engine_.path_ + "' could not be compacted: " + why);
     }
 
     Engine& engine_;

@@ -337,7 +337,7 @@ private:
         if (!table->is_sound(shard.records, contents().complete_to)) return false;
         KeyspaceIndex& index = item.keyspace->index();
         if (!index.hash.adopt(shard.number, table.get(), {shard.records, shard.logical_bytes, shard.frame_bytes})) return false;
-        table.release();
+        (void)table.release();  // the index has it
         return expiring.empty() || restore_queue(index, shard, expiring);
     }
 

@@ -1,6 +1,6 @@
 #pragma once
 // The life of a compaction: a rewrite into "<path>.compact" while everybody goes on -> all stripes: the last frames, a sync, the
-// rename, a sync of the directory -> readers find the new file -> stripes released -> the old file goes with its last reader.
+// rename -> readers find the new file -> a sync of the directory -> stripes released -> the old file goes with its last reader.
 //
 //   - Killed or cut off before the rename is durable: the old file is there, with everything. After it: the new one, with
 //     everything, because it was synced first. Nothing is written to either in between.

@@ -16,11 +16,15 @@
 //   namespaces.hpp      opening, dropping, clearing keyspaces
 //   checkpoint.hpp      from the index to the checkpoint file
 //   checkpoint_load.hpp and back
-//   rewrite.hpp         copying the database into another file while it is used
+//   encryption.hpp      the key of a file, sessions
+//   rewrite.hpp         copying the database into another file while it is used, by two threads (work_beside.hpp)
 //   compaction.hpp      putting that file in the database's place
 //   auto_compaction.hpp when that happens by itself
 //   backup.hpp          putting it elsewhere
+//   encryption_change.hpp  that into a file with another key, or none; offline
 //   closing.hpp         flush, close, stats
+//
+// verification.hpp and salvage.hpp look at files without an engine.
 //
 // Locks, in the order in which they are taken: maintenance_ -> stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's
 // growth lock. Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its
@@ -263,7 +267,7 @@ private:
     KeyHash hash_of(Bytes key) const noexcept { return KeyHash(siphash13(key.data(), key.size(), hash_key_0_, hash_key_1_)); }
     // A keyspace's shard belongs to one stripe; keyspaces start at different ones.
     Stripe& stripe_of(const KeyspaceState& keyspace, std::size_t shard) noexcept {
-        return stripes_[(shard + keyspace.id * 37) % shard_count];
+        return stripes_[(shard + std::size_t{37} * keyspace.id) % shard_count];
     }
 
     // Read path.

@@ -17,6 +17,7 @@
 
 #include "crypto/secret_vector.hpp"
 #include "engine/engine.hpp"
+#include "engine/read_path.hpp"
 #include "journal/frame_prefetch.hpp"
 
 namespace emdb::detail {
@@ -95,7 +96,9 @@ public:
           keyspace_(std::move(keyspace)),
           in_(index),
           range_(std::move(range)),
-          cursor_(range_) {}
+          cursor_(range_) {
+        expect(shape_last_read);
+    }
 
     bool next(RecordView& record) override {
         for (;;) {
@@ -111,8 +114,8 @@ public:
                 refill();
             }
             const Journal& journal = in_.journal();
-            const unsigned later = next_ + ahead;
-            if (later >= first_ahead && later < slice_.count) prefetch_(journal.address(slice_.offsets[later]));
+            const unsigned later = next_ + ahead_;
+            if (later >= first_ahead_ && later < slice_.count) prefetch_(journal.address(slice_.offsets[later]), lines_);
             const std::uint64_t offset = slice_.offsets[next_++];
             if (next_ == 1 && cursor_.begins_behind(journal, offset)) continue;
             FrameView frame;
@@ -130,9 +133,15 @@ public:
 
 private:
     // Frames of a new slice are fetched together, and then each some records ahead: far enough for memory to keep up, not much
-    // further, because most scans are short.
-    static constexpr unsigned first_ahead = 12;
-    static constexpr unsigned ahead = 8;
+    // further, because most scans are short; fewer of large ones. Most frames have the shape of the one before.
+    void expect(const FrameShape& shape) noexcept {
+        shape_ = shape;
+        const std::size_t lines = (shape.key_size() + shape.value_size()) / cache_line_size + 2;
+        const bool large = lines > 2 * frame_lines_fetched;
+        lines_ = std::clamp(lines, frame_lines_fetched, lines_max);
+        ahead_ = large ? 4 : 8;
+        first_ahead_ = large ? 6 : 12;
+    }
 
     void refill() {
         next_ = 0;
@@ -143,17 +152,17 @@ private:
             readable = cursor_.advance(index, slice_);
         }
         if (!readable) fail(index.unreadable() != 0 ? index.unreadable() : slice_.next);
-        for (unsigned i = 0; i < (std::min)(first_ahead, slice_.count); ++i) {
+        for (unsigned i = 0; i < (std::min)(first_ahead_, slice_.count); ++i) {
             prefetch_(in_.journal().address(slice_.offsets[i]));
         }
     }
 
-    // As Journal::read; most frames have the shape of the one before.
+    // As Journal::read.
     bool read(const Journal& journal, std::uint64_t offset, FrameView& frame) noexcept {
         if (journal.seals()) [[unlikely]] return journal.read(offset, true, frame, text_);
         if (!journal.read_shape(offset, shape_, frame)) {
             if (!journal.read_raw(offset, false, frame)) return false;
-            shape_ = FrameShape(frame);
+            expect(shape_last_read = FrameShape(frame));
         }
         return !verify_ || journal.validates(frame, offset);
     }
@@ -173,8 +182,12 @@ private:
     RangeCursor cursor_;
     OrderedIndex::Slice slice_;
     unsigned next_ = 0;
+    static constexpr std::size_t lines_max = 20;
     FramePrefetch prefetch_;
     FrameShape shape_;
+    std::size_t lines_ = frame_lines_fetched;
+    unsigned ahead_ = 0;
+    unsigned first_ahead_ = 0;
     PlainText text_;
     std::optional<Error> failed_;
 };

@@ -109,9 +109,12 @@ public:
 
     /// Waits until what has been retired is freed, a second at most. For callers that have time.
     void reclaim_all() noexcept {
-        for (int attempt = 0; attempt < 10000 && pending_.load(std::memory_order_relaxed); ++attempt) {
+        // Longer and longer: a few attempts, so that it stays a second where waking up takes long, as on a busy machine. What is held
+        // is held for good where the system refuses the barrier.
+        std::chrono::microseconds pause{100};
+        for (int attempt = 0; attempt < 13 && pending_.load(std::memory_order_relaxed); ++attempt, pause *= 2) {
             reclaim();
-            std::this_thread::sleep_for(std::chrono::microseconds(100));
+            if (pending_.load(std::memory_order_relaxed)) std::this_thread::sleep_for(pause);
         }
     }
 

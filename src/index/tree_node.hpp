@@ -111,7 +111,7 @@ struct alignas(64) TreeNode {
     Atomic<std::uint64_t> low{0};   ///< keys here are not less; 0: no bound, and then skip is 0
     Atomic<std::uint64_t> high{0};  ///< keys here are less; 0: no bound, and then skip is 0
     Atomic<TreeNode*> first{nullptr};
-    std::array<Atomic<std::uint64_t>, 2 * leaf_max> words{};
+    std::array<Atomic<std::uint64_t>, std::size_t{2} * leaf_max> words{};
 
     bool is_leaf() const noexcept { return level == 0; }
     unsigned capacity() const noexcept { return is_leaf() ? leaf_max : inner_max; }

@@ -1,5 +1,5 @@
 #pragma once
-// BatchBuffer: builds a batch in memory, for transactions and bulk loads.
+// BatchBuffer: builds a batch in memory: a transaction, a piece of a bulk load or of a rewrite, the removals of a sweep or a group.
 
 #include <algorithm>
 #include <cstddef>

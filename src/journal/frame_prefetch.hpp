@@ -22,18 +22,19 @@ inline void prefetch_frame(const std::byte* frame) noexcept {
 /// Fetches one frame after the other. Of frames that lie side by side, as after a compaction, no line is asked for twice.
 class FramePrefetch {
 public:
-    void operator()(const std::byte* frame) noexcept {
+    void operator()(const std::byte* frame, std::size_t lines = frame_lines_fetched) noexcept {
         const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(frame) / cache_line_size;
-        const std::uintptr_t end = first + frame_lines_fetched;
-        const bool overlaps = first - last_first_ < frame_lines_fetched;
-        for (std::uintptr_t line = overlaps ? last_first_ + frame_lines_fetched : first; line < end; ++line) {
+        const std::uintptr_t end = first + lines;
+        for (std::uintptr_t line = first - last_first_ < last_end_ - last_first_ ? last_end_ : first; line < end; ++line) {
             __builtin_prefetch(reinterpret_cast<const void*>(line * cache_line_size), 0, 0);
         }
         last_first_ = first;
+        last_end_ = end;
     }
 
 private:
     std::uintptr_t last_first_ = 0;
+    std::uintptr_t last_end_ = 0;
 };
 
 }  // namespace emdb::detail

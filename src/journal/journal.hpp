@@ -167,11 +167,12 @@ public:
         if (way == Way::store) {
             std::memcpy(window_.at(*offset), block.data(), block.size());
         } else if (auto written = write_pieces(*offset, block); !written) {
-            return fail(std::move(written).error());
+            return fail(written.error());
         }
         auto finished = complete(*offset, block.size());
         guard.done = true;
         if (!finished) return std::move(finished).error();
+        if (way == Way::write_large) start_writing(*offset, block.size());
         return offset;
     }
 
@@ -416,7 +417,7 @@ private:
             copy(at + head.size(), content.key);
             copy(at + head.size() + content.key.size(), content.value);
         } else if (auto written = write_frame(offset, head, content); !written) {
-            return fail(std::move(written).error());
+            return fail(written.error());
         }
         auto finished = complete(offset, head.size() + content.key.size() + content.value.size());
         guard.done = true;
@@ -459,7 +460,7 @@ private:
         store_frame_crc(to, encoded.size(), *offset, seed_);
         if (way != Way::store) {
             auto written = write_pieces(*offset, {buffer, static_cast<std::size_t>(encoded.size())});
-            if (!written) return fail(std::move(written).error());
+            if (!written) return fail(written.error());
         }
         auto finished = complete(*offset, encoded.size());
         guard.done = true;
@@ -478,11 +479,19 @@ private:
         return {};
     }
 
+    // Who syncs after each batch will do so after this one: the disk may have it while the batch is put into the index.
+    void start_writing(std::uint64_t offset, std::uint64_t size) noexcept {
+        if (offset - synced_end_.load(std::memory_order_relaxed) >= written_after_sync) return;
+        constexpr std::uint64_t page = 4096;  // the last one will be written to again
+        const std::uint64_t end = (offset + size) / page * page;
+        file_.start_writing(offset, end - offset);
+    }
+
     static void copy(std::byte* to, Bytes from) noexcept {
         if (!from.empty()) std::memcpy(to, from.data(), from.size());
     }
 
-    Result<std::uint64_t> fail(Error error) {
+    Result<std::uint64_t> fail(const Error& error) {
         poison(error.message());
         return Error(ErrorCode::io, error.message() + " This write may or may not be found after reopening.")
             .with_os_error(error.os_error());

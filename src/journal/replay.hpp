@@ -39,7 +39,7 @@ inline Error unopened_frame_error(const std::string& path, std::uint64_t offset)
         .with_offset(offset);
 }
 
-/// How a journal ends; see replay_journal.
+/// How a journal ends; see JournalReplay::run.
 struct ReplaySummary {
     std::uint64_t end = journal_start;           ///< where the valid prefix ends
     std::uint64_t vouched_end = journal_start;   ///< what the marks in it say has reached the disk

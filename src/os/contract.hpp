@@ -118,8 +118,8 @@ public:
     virtual std::size_t map_granularity() = 0;
 
     /// Takes the lock that keeps other openers out, in this process and others, without waiting (a File that was opened
-    /// read-only locks out writers only); false: somebody
-    /// else has it. Released by closing the File; a child made by fork() does not release the parent's.
+    /// read-only locks out writers only); false: somebody else has it. Released by closing the File; a child made by fork() does
+    /// not release the parent's.
     virtual Result<bool> try_lock() = 0;
     /// Whether somebody else holds the lock, found out without taking it.
     virtual Result<bool> is_locked_by_other() = 0;

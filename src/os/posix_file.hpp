@@ -101,7 +101,7 @@ inline int sync_descriptor(int descriptor, bool directory) noexcept {
 #if defined(F_FULLFSYNC)
     // fsync() on macOS leaves the bytes in the drive's own cache. File systems without the stronger call (SMB, FAT) say so.
     if (retry_interrupted([&] { return ::fcntl(descriptor, F_FULLFSYNC); }) != -1) return 0;
-    if (errno != ENOTSUP && errno != EOPNOTSUPP && errno != ENOTTY && !(directory && errno == EINVAL)) return errno;
+    if (!is_not_supported(errno) && errno != ENOTTY && !(directory && errno == EINVAL)) return errno;
 #elif defined(__linux__) || (defined(_POSIX_SYNCHRONIZED_IO) && _POSIX_SYNCHRONIZED_IO > 0)
     // Writes the size too where it has changed, but no times.
     if (!directory) return retry_interrupted([&] { return ::fdatasync(descriptor); }) == 0 ? 0 : errno;

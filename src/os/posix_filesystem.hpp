@@ -89,7 +89,7 @@ public:
         int why = rename_exclusively(from.c_str(), to.c_str());
         if (why == 0) return true;
         if (why == EEXIST) return false;
-        if (why != ENOSYS && why != EINVAL && why != ENOTSUP && why != EOPNOTSUPP) return rename_error(from, to, why);
+        if (why != ENOSYS && why != EINVAL && !is_not_supported(why)) return rename_error(from, to, why);
         // A second name, then one less: link() never replaces. A crash between the two leaves both names, which is harmless.
         if (::link(from.c_str(), to.c_str()) != 0) {
             why = errno;

@@ -92,6 +92,17 @@ std::string_view strerror_text(const char* text, const char* /*buffer*/) noexcep
     return text;
 }
 
+/// Whether there is no such call, or not there. It has two names, on some systems for one number.
+inline bool is_not_supported(int os_error) noexcept {
+    switch (os_error) {
+#if EOPNOTSUPP != ENOTSUP
+        case EOPNOTSUPP:
+#endif
+        case ENOTSUP: return true;
+        default: return false;
+    }
+}
+
 std::string system_reason(int os_error) {
     char buffer[256] = {};
     std::string text(strerror_text(::strerror_r(os_error, buffer, sizeof buffer), buffer));
@@ -134,7 +145,7 @@ const char* system_remedy(int os_error) noexcept {
         case ESTALE: return "The file vanished from the network file system; move the database to a local one.";
 #endif
         case ENOSYS: return "This kernel lacks the call, or a sandbox forbids it; use a newer kernel or allow the call.";
-        case EINVAL: return "The file system can't do this; move the database to a local file system such as ext4 or xfs.";
+        case EINVAL:
 #if EOPNOTSUPP != ENOTSUP
         case EOPNOTSUPP:
 #endif

@@ -80,7 +80,7 @@ public:
         if (!move(to, aside, MOVEFILE_WRITE_THROUGH)) return failed("rename to '" + aside + "' the file", to);
         if (!move(from, to, MOVEFILE_WRITE_THROUGH)) {
             const Error error = failed("rename '" + from + "' to", to);
-            (void)move(aside, to, MOVEFILE_WRITE_THROUGH);  // else settle_rename() does it
+            (void)move(aside, to, MOVEFILE_WRITE_THROUGH);  // else the next opening does it
             return error;
         }
         // Should only the removal of what was moved aside survive a power cut, nothing at all would be left.

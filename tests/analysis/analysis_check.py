@@ -39,7 +39,7 @@ class Analysis(unittest.TestCase):
             # The C++ library is not instrumented: with this macro its strings are compiled here.
             self.run_tool("clang++", "-std=c++20", "-O1", "-g1", "-fsanitize=memory", "-fno-omit-frame-pointer", "-D_GLIBCXX_EXTERN_TEMPLATE=0",
                           f"-fsanitize-ignorelist={HERE / 'memory_ignored.txt'}",
-                          "-I.", "-DEMDB_TTL=1", "-DEMDB_ENCRYPT=1", "-pthread", str(HERE / "uninitialized.cpp"), "-o", program)
+                          "-I.", *DEFINES[1:], "-pthread", str(HERE / "uninitialized.cpp"), "-o", program)
             self.assertEqual(self.run_tool(program, folder).strip(), "done")
 
 

@@ -4,6 +4,8 @@
 #   make check-analysis    what clang-tidy, cppcheck and MemorySanitizer find: must be nothing
 #   make coverage          which lines and branches of src/ the test programs run: build/coverage/report.txt, missed.txt, annotated/
 
+CHECKS += analysis
+
 COVERAGE_LINES_MIN ?= 95
 COVERAGE_BRANCHES_MIN ?= 85
 
@@ -26,21 +28,31 @@ coverage:
 MUTANTS ?= 100
 MUTANTS_SEED ?= 1
 
-# Those that are about the engine, and quick enough.
-MUTANT_TESTS = power_cut checkpoint checks ordered_index expiry_queues inspection nested compaction_faults compaction_threads \
-    encryption encrypted_checkpoint encrypted_inspection encryption_tampering
+# What mutants are tried on: the tests that are linked into one program, those of the internals that are about the engine, a part of the
+# lives with one thing failing, hostile files, the models, and threads under ThreadSanitizer.
+MUTANT_TESTS = power_cut checkpoint checks ordered_index expiry_queues inspection nested compaction_faults compaction_threads golden kill \
+    contract_features encryption encrypted_checkpoint encrypted_inspection encrypted_power_cut encryption_tampering
+MUTANT_MODELS = hash_index_model pins_model
 BLACK_BOX_OBJECTS = $(BLACK_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o)
-comma := ,
-empty :=
-blank := $(empty) $(empty)
+CORPUS_OBJECTS = $(FUZZ_CLI:%=$(BUILD)/tests/cli/%.o)
+MODEL_OBJECTS = $(RACES_MODEL:%=$(RACES)/%.o)
+THREAD_OBJECTS = $(RACES_THREAD_TESTS:%=$(RACES)/g++/%.o)
 
 .PHONY: check-mutants
-check-mutants: $(BLACK_BOX_OBJECTS) $(BUILD)/tests/main.o
-	@$(PYTHON) tests/analysis/mutants.py --count $(MUTANTS) --seed $(MUTANTS_SEED) \
-	    tests/implementation.cpp=$(subst $(blank),$(comma),$^) $(MUTANT_TESTS:%=tests/%_test.cpp=$(BUILD)/tests/main.o)
+check-mutants: export EMDB_FAULT_STEP = 400
+check-mutants: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0 halt_on_error=1
+check-mutants:
+	@$(MAKE) $(SUBMAKE_FLAGS) $(BLACK_BOX_OBJECTS) $(CORPUS_OBJECTS) $(MODEL_OBJECTS) $(THREAD_OBJECTS) \
+	    $(RACES)/g++/main.o $(BUILD)/tests/main.o
+	@$(SAME_ADDRESSES) $(PYTHON) tests/analysis/mutants.py --count $(MUTANTS) --seed $(MUTANTS_SEED) \
+	    --program black_box tests/implementation.cpp '$(BLACK_BOX_OBJECTS) $(BUILD)/tests/main.o' \
+	    $(foreach test,$(MUTANT_TESTS),--program $(test)_test 'tests/$(test)_test.cpp $(WHOLE_PROGRAM)' $(BUILD)/tests/main.o) \
+	    --program faults tests/faults/faults.cpp $(BUILD)/tests/main.o \
+	    --program corpus_test tests/fuzz/corpus_test.cpp '$(CORPUS_OBJECTS) $(BUILD)/tests/main.o' \
+	    $(foreach model,$(MUTANT_MODELS),--program $(model) 'tests/races/$(model).cpp -O2' '$(MODEL_OBJECTS) $(BUILD)/tests/main.o') \
+	    --program threads 'tests/implementation.cpp -g1 -fsanitize=thread $(RACES_FEATURES)' '$(THREAD_OBJECTS) $(RACES)/g++/main.o'
 
 # clang-tidy and cppcheck over the implementation, and MemorySanitizer.
-# Run by itself: make check-analysis. It joins make check by CHECKS += analysis.
 check-analysis:
 	@tests/deps.sh clang clang-tidy cppcheck || echo 'Going on without what is missing of these: it is skipped.'
 	@$(PYTHON) tests/run.py --title analysis --timeout 1800 tests/analysis/analysis_check.py

@@ -42,6 +42,8 @@ void write(emdb::Emdb& db) {
     auto space = db.open_namespace("space");
     check(space && space->insert("key", "value").has_value(), "namespace");
     check(db.insert_with_ttl("soon", "gone", emdb::Ttl::after(std::chrono::hours(1))).has_value(), "insert_with_ttl");
+    auto group = db.focus("group");
+    check(group.set("a", "1").has_value() && group.focus("sub").set("b", "2").has_value(), "focus");
 }
 
 void read(emdb::Emdb& db) {
@@ -60,8 +62,47 @@ void read(emdb::Emdb& db) {
     if (auto all = db.iter(); all) {
         for (const auto& [key, value] : *all) count += !key.empty();
     }
-    check(count == 666 + 67 + 20 + 2, "iter");  // not removed, written anew, together, new and soon
+    check(count == 666 + 67 + 20 + 2 + 2, "iter");  // not removed, written anew, together, new and soon, group
+    const auto group = db.group("group");
+    check(group && group->size() == 2, "group");
     check(db.stats().has_value(), "stats");
+}
+
+void read_asynchronously(const emdb::Emdb& db) {
+    emdb::AsyncEmdb async = emdb::AsyncEmdb::from_sync(db);
+    check(async.insert("new", "12").get().has_value(), "insert, asynchronously");
+    const auto found = async.get("new").get();
+    check(found && *found == "12", "get, asynchronously");
+    std::size_t count = 0;
+    for (auto records = async.iter_stream();;) {
+        const auto record = records.next().get();
+        if (!record || !*record) break;
+        ++count;
+    }
+    check(count == db.len().value_or(0), "stream");
+    check(async.flush().get().has_value(), "flush, asynchronously");
+}
+
+// With a byte in its middle changed, if that is wanted.
+void copy(const std::string& from, const std::string& to, bool changed) {
+    std::string bytes;
+    std::array<char, 4096> piece{};
+    if (std::FILE* const file = std::fopen(from.c_str(), "rb")) {
+        for (std::size_t size = 0; (size = std::fread(piece.data(), 1, piece.size(), file)) != 0;) bytes.append(piece.data(), size);
+        std::fclose(file);
+    }
+    if (changed) bytes[bytes.size() / 4] ^= 1;
+    if (std::FILE* const file = std::fopen(to.c_str(), "wb")) {
+        check(std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size(), "copy");
+        std::fclose(file);
+    }
+}
+
+template <class Options>
+Options options_with(const std::array<std::byte, 32>* key) {
+    Options options;
+    if (key != nullptr) options.encryption = emdb::EncryptionInput::key(*key);
+    return options;
 }
 
 emdb::Result<emdb::Emdb> open(const std::string& path, const std::array<std::byte, 32>* key, emdb::Cipher cipher, emdb::AppendMode mode) {
@@ -78,13 +119,23 @@ void live(const std::string& path, const std::array<std::byte, 32>* key, emdb::C
         if (!db) return;
         write(*db);
         read(*db);
+        read_asynchronously(*db);
         check(db->flush().has_value() && db->checkpoint().has_value(), "flush and checkpoint");
+        copy(path, path + ".killed", false);
+        copy(path, path + ".damaged", true);
         check(db->backup_to(path + ".backup").has_value(), "backup");
         check(db->compact().has_value(), "compact");
         read(*db);
         check(db->close().has_value(), "close");
     }
-    for (const std::string& again : {path, path + ".backup"}) {
+    const auto damaged = emdb::Emdb::verify(path + ".damaged", options_with<emdb::VerifyOptions>(key));
+    check(damaged && damaged->damage_count == 1, "verify finds the damage");
+    check(emdb::Emdb::salvage(path + ".damaged", path + ".salvaged", options_with<emdb::SalvageOptions>(key)).has_value(), "salvage");
+    for (const std::string& intact : {path, path + ".killed", path + ".salvaged"}) {
+        const auto report = emdb::Emdb::verify(intact, options_with<emdb::VerifyOptions>(key));
+        check(report && report->ok(), "verify");
+    }
+    for (const std::string& again : {path, path + ".backup", path + ".killed"}) {
         auto db = open(again, key, cipher, mode);
         check(db.has_value(), "reopen");
         if (db) read(*db);

@@ -19,12 +19,20 @@
 #include "faults/scenario.hpp"
 
 #include <dirent.h>
+#include <execinfo.h>
+#include <sys/time.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
+#include <optional>
 #include <random>
+#include <string>
 
 #include "support/temp_folder.hpp"
 
@@ -71,6 +79,59 @@ void name_the_fault(int signal) {
     std::raise(signal == SIGALRM ? SIGABRT : signal);
 }
 
+// Where the thread is that the signal was sent to.
+std::atomic<bool> told{false};
+void tell_place(int) {
+    void* places[64];
+    ::backtrace_symbols_fd(places, ::backtrace(places, 64), STDERR_FILENO);
+    told = true;
+}
+/// Where every thread is, one after the other.
+void tell_places() {
+    DIR* const tasks = ::opendir("/proc/self/task");
+    for (const dirent* task = nullptr; tasks != nullptr && (task = ::readdir(tasks)) != nullptr;) {
+        const long id = std::strtol(task->d_name, nullptr, 10);
+        if (id == 0) continue;
+        std::fprintf(stderr, "thread %ld:\n", id);
+        told = false;
+        ::syscall(SYS_tgkill, ::getpid(), id, SIGUSR1);
+        for (int patience = 0; patience < 1000 && !told; ++patience) ::usleep(1000);
+    }
+}
+
+/// Finds a life that hangs, after so many seconds in which the program could run: one that is stopped meanwhile, and everything with it,
+/// gets one signal for all the time that it lost.
+class Watch {
+public:
+    Watch() {
+        void* place = nullptr;
+        ::backtrace(&place, 1);  // the first call may allocate
+        seconds = 0;
+        std::signal(SIGUSR1, tell_place);
+        std::signal(SIGALRM, count_second);
+        tick(1);
+    }
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+    ~Watch() { tick(0); }
+
+private:
+    static constexpr int seconds_max = 120;
+    static inline volatile std::sig_atomic_t seconds = 0;
+
+    static void count_second(int signal) {
+        seconds = seconds + 1;
+        if (seconds < seconds_max) return;
+        tick(0);
+        tell_places();
+        name_the_fault(signal);
+    }
+    static void tick(long interval_s) {
+        const itimerval interval{{interval_s, 0}, {interval_s, 0}};
+        ::setitimer(ITIMER_REAL, &interval, nullptr);
+    }
+};
+
 std::size_t open_files() {
     std::size_t count = 0;
     DIR* const directory = ::opendir("/proc/self/fd");
@@ -85,8 +146,8 @@ std::pair<std::uint64_t, bool> live(const Trouble& trouble, const ScenarioSettin
     INFO("repeat with EMDB_FAULT='", std::string(under_way), "'");
     const TempFolder folder;
     const std::size_t files_before = open_files();
-    const std::uint64_t barriers_before = injector.failed(Call::membarrier);
-    ::alarm(120);
+    const std::uint64_t barriers_before = injector.seen(Call::membarrier), barriers_failed_before = injector.failed(Call::membarrier);
+    const Watch watch;
     injector.lack_exclusive_rename(settings.lacks_exclusive_rename);
     injector.begin(trouble, nth);
     {
@@ -95,9 +156,10 @@ std::pair<std::uint64_t, bool> live(const Trouble& trouble, const ScenarioSettin
         const std::uint64_t matched = injector.matched();
         const bool met = injector.injected() != 0;
         scenario.check_afterwards();
-        ::alarm(0);
-        // Without the barrier that it relies on, emdb keeps for good what a reader might still hold, a compacted file for one.
-        if (injector.failed(Call::membarrier) == barriers_before) CHECK(open_files() == files_before);
+        // Without the barrier that it relies on, emdb keeps for good what a reader might still hold, a compacted file for one; and it
+        // does not ask for it on and on.
+        if (injector.failed(Call::membarrier) == barriers_failed_before) CHECK(open_files() == files_before);
+        CHECK(injector.seen(Call::membarrier) - barriers_before < 1000);
         return {matched, met};
     }
 }
@@ -109,7 +171,7 @@ std::uint64_t step() {
 
 template <std::size_t count>
 void sweep(const std::array<Trouble, count>& troubles) {
-    for (const int signal : {SIGSEGV, SIGABRT, SIGALRM, SIGBUS}) std::signal(signal, name_the_fault);
+    for (const int signal : {SIGSEGV, SIGABRT, SIGBUS}) std::signal(signal, name_the_fault);
     const char* const asked = std::getenv("EMDB_FAULT");
     const char* const seed = std::getenv("EMDB_SEED");
     std::mt19937_64 random(seed != nullptr ? std::strtoull(seed, nullptr, 10) : std::random_device()());
@@ -130,7 +192,7 @@ void sweep(const std::array<Trouble, count>& troubles) {
         }
         std::printf("count %s, lives: %llu\n", trouble.name, static_cast<unsigned long long>(runs));
     }
-    for (const int signal : {SIGSEGV, SIGABRT, SIGALRM, SIGBUS}) std::signal(signal, SIG_DFL);
+    for (const int signal : {SIGSEGV, SIGABRT, SIGBUS}) std::signal(signal, SIG_DFL);
 }
 
 }  // namespace
@@ -149,6 +211,33 @@ TEST_CASE("faults: whichever allocation fails, once or for good, nothing acknowl
 
 TEST_CASE("faults: whichever thread can't be started, once or for good, nothing acknowledged is lost and all works afterwards") {
     sweep(thread_troubles);
+}
+
+TEST_CASE("faults: a compaction in the background that gets no memory ends no program, and loses nothing") {
+    static constexpr Trouble no_memory{"no memory for good", Among::allocations, Outcome::fails, ENOMEM, true};
+    const std::string value(1000, 'v');
+    for (const std::uint64_t nth : {1, 2, 3, 5, 8, 13, 21, 34}) {
+        CAPTURE(nth);
+        const TempFolder folder;
+        const std::string path = folder.file("a.emdb");
+        {
+            auto builder = emdb::Emdb::builder();
+            std::optional<emdb::Emdb> db = builder.path(path).auto_compact(0.1, std::uint64_t{1} << 16).build().value();
+            REQUIRE(db->insert("key", value));
+            injector.begin(no_memory, nth);
+            const Armed armed;
+            // By what comes of the test itself nothing is allocated.
+            try {
+                while (injector.injected() == 0 && db->insert("key", value)) {
+                }
+            } catch (const std::bad_alloc&) {
+            }
+            db.reset();
+        }
+        CHECK(injector.injected() > 0);
+        CHECK(emdb::Emdb::open(path).value().get("key").value() == value);
+        CHECK(emdb::Emdb::verify(path).value().ok());
+    }
 }
 
 TEST_CASE("faults: the scenario makes every call there is, and each has failed") {

@@ -10,6 +10,8 @@ $(FAULTS)/%.o: tests/faults/%.cpp $(BUILD)/tests/flags | deps emdb.hpp
 
 # What the C++ library is to call must not be optimised away.
 $(FAULTS)/faults.o: WHOLE_PROGRAM =
+# For the names of functions where it hangs.
+$(FAULTS)/faults: LDFLAGS += -rdynamic
 
 $(FAULTS)/%: $(FAULTS)/%.o $(BUILD)/tests/main.o
 	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@

@@ -13,12 +13,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <memory>
 #include <new>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -56,6 +60,7 @@ public:
         inspect();
         if (settings_.encrypted) change_keys();
         work_asynchronously();
+        work_on_an_executor();
         create_in_directories();
     }
 
@@ -386,6 +391,55 @@ private:
             });
             judge(assigned, "assignment of a handle");
         }
+    }
+
+    /// Runs tasks where they are posted: always the same ones on the same thread.
+    struct AtOnce final : emdb::Executor {
+        void post(std::function<void()> task) override { task(); }
+    };
+
+    /// A write that has to wait for a transaction, and a stream that is read by tasks. A task that can't be made is `stopped`.
+    void work_on_an_executor() {
+        const auto is_stopped = [&](const auto& result) { return result == ErrorCode::stopped && trouble_.among == Among::allocations; };
+        auto opening = builder(path_);
+        opening.executor(std::make_shared<AtOnce>()).stream_depth(2);
+        auto opened = call([&] { return opening.build_async().get(); });
+        if (is_stopped(opened) || !judge(opened, "build_async on an executor")) return;
+        poisoned_ = false;
+        emdb::AsyncEmdb db = *std::move(opened);
+        std::optional<emdb::Future<emdb::Result<void>>> behind;
+        const auto transact = [&](emdb::Transaction& transaction) -> emdb::Result<void> {
+            std::optional<std::thread> other;
+            try {
+                other.emplace([&] {
+                    (void)call([&]() -> emdb::Result<void> {
+                        behind = db.insert("behind", "b");
+                        return {};
+                    });
+                });
+            } catch (const std::system_error&) {  // no thread
+            }
+            if (other) other->join();
+            return transaction.insert("before", "b");
+        };
+        const auto wrote_if = [&](const std::string& key, const auto& result) {
+            wrote("", key, "b", !is_stopped(result) && judge_write(result, key.c_str()), is_stopped(result));
+        };
+        wrote_if("before", call([&] { return db.transaction(transact).get(); }));
+        if (behind) wrote_if("behind", call([&] { return behind->get(); }));
+        const auto read = call([&]() -> emdb::Result<void> {
+            auto records = db.iter_stream();
+            for (;;) {
+                auto record = records.next().get();
+                if (!record) return std::move(record).error();
+                if (!*record) return {};
+            }
+        });
+        if (!is_stopped(read)) judge(read, "a stream read by tasks");
+        if (const auto flushed = call([&] { return db.flush().get(); }); !is_stopped(flushed)) judge_write(flushed, "flush on an executor");
+        if (const auto closed = call([&] { return db.close().get(); }); !is_stopped(closed)) judge_write(closed, "close on an executor");
+        const Armed armed;
+        behind.reset();
     }
 
     void read_stream(emdb::AsyncEmdb& db, std::size_t count_min) {

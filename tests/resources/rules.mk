@@ -12,7 +12,7 @@ $(BUILD)/resources: $(BUILD)/resources.o $(BUILD)/tests/implementation.o $(BUILD
 check-resources: $(BUILD)/resources
 	@$(PYTHON) tests/run.py --title resources --timeout 600 $(BUILD)/resources
 
-# Takes as long as it takes: a fixed number of operations, not of minutes, and 10 GB of disk and 8 of memory.
+# Takes as long as it takes: a fixed number of operations, not of minutes, and 15 GB of disk and 8 of memory.
 soak-resources: export EMDB_OPERATIONS = 50000000
 soak-resources: export EMDB_LARGE = 1
 soak-resources: $(BUILD)/resources

@@ -27,7 +27,8 @@ struct Unproven {
     const char* why;
 };
 
-/// Explores everything and prints a table. Reports what is wrong through doctest's checks.
+/// Explores everything and prints a table. Reports what is wrong through doctest's checks. WEAKEN=0 in the environment has it end before
+/// any order is weakened.
 class Campaign {
 public:
     /// `files` (below src/): each line of these that names an order other than relaxed must be reached or be in `unproven`.
