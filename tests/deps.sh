@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
 # Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, clang-tidy, cppcheck, llvm, libfuzzer,
-# openssl, libsodium, doxygen, file-systems (makers of ext4, xfs, btrfs);
+# openssl, libsodium, doxygen, valgrind, file-systems (makers of ext4, xfs, btrfs);
 # platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them;
 # and for the benchmarks lmdb, rocksdb, leveldb, sqlite, kyotocabinet, tkrzw, wiredtiger.
 set -u
@@ -42,6 +42,7 @@ present() {
     platform-i686) has_program i686-linux-gnu-g++ ;;
     platform-*) has_program "${1#platform-}-linux-gnu-g++" && has_program "qemu-${1#platform-}" ;;
     libfuzzer) has_libfuzzer ;;
+    valgrind) has_program valgrind && has_header valgrind/helgrind.h ;;
     file-systems) PATH=$PATH:/usr/sbin:/sbin; has_program mkfs.ext4 && has_program mkfs.xfs && has_program mkfs.btrfs ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
     esac

@@ -48,3 +48,19 @@ soak-races: export MINUTES_OF_PAIRS = $(MINUTES)
 soak-races: export SCALE = 100
 soak-races: $(RACES_PROGRAMS)
 	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title 'races, for long' --timeout $$(($(MINUTES) * 60 + 7200)) $(RACES_PROGRAMS)
+
+# Locks, by valgrind's helgrind: two minutes, and 4 GB of memory.
+CHECKS += helgrind
+.PHONY: check-helgrind
+check-helgrind:
+	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
+	@tests/deps.sh valgrind || echo 'Going on without valgrind: what it looks at is skipped.'
+	@failed=; ! tests/deps.sh valgrind 2>/dev/null || $(MAKE) $(SUBMAKE_FLAGS) $(RACES)/lock_paths_test || failed='--failed=build'; \
+	$(PYTHON) tests/run.py --title helgrind --timeout 1200 $$failed 'tests/races/helgrind_check.py $(RACES)/lock_paths_test'
+
+$(RACES)/lock_paths_test.o: tests/races/lock_paths_test.cpp emdb.hpp $(BUILD)/tests/flags | deps
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -g -MMD -MP -c $< -o $@
+
+$(RACES)/lock_paths_test: $(RACES)/lock_paths_test.o $(BUILD)/tests/main.o
+	$(CXX) $(FLAGS) $^ $(LDFLAGS) -o $@
