@@ -8,8 +8,6 @@
 
 namespace emdb::detail {
 
-
-
 template <class Unsigned>
 inline Unsigned from_little_endian(Unsigned value) noexcept {
     if constexpr (std::endian::native == std::endian::little) {

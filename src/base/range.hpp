@@ -22,7 +22,6 @@ public:
     };
 
 #if EMDB_ENCRYPT
-
     /// @{
     /// Wipes its bounds at its end, where they may come from an encrypted database.
     Range(const Range&) = default;

@@ -135,6 +135,7 @@ private:
     // Frames of a new slice are fetched together, and then each some records ahead: far enough for memory to keep up, not much
     // further, because most scans are short; fewer of large ones. Most frames have the shape of the one before.
     void expect(const FrameShape& shape) noexcept {
+        constexpr std::size_t lines_max = 20;
         shape_ = shape;
         const std::size_t lines = (shape.key_size() + shape.value_size()) / cache_line_size + 2;
         const bool large = lines > 2 * frame_lines_fetched;
@@ -161,8 +162,9 @@ private:
     bool read(const Journal& journal, std::uint64_t offset, FrameView& frame) noexcept {
         if (journal.seals()) [[unlikely]] return journal.read(offset, true, frame, text_);
         if (!journal.read_shape(offset, shape_, frame)) {
-            if (!journal.read_raw(offset, false, frame)) return false;
-            expect(shape_last_read = FrameShape(frame));
+            frame = Engine::read_and_remember_shape(journal, offset);
+            if (frame.start == nullptr) return false;
+            expect(shape_last_read);
         }
         return !verify_ || journal.validates(frame, offset);
     }
@@ -182,7 +184,6 @@ private:
     RangeCursor cursor_;
     OrderedIndex::Slice slice_;
     unsigned next_ = 0;
-    static constexpr std::size_t lines_max = 20;
     FramePrefetch prefetch_;
     FrameShape shape_;
     std::size_t lines_ = frame_lines_fetched;

@@ -98,6 +98,19 @@ private:
     Complaints complaints_;
 };
 
+// One thread writes a number that another one reads when it is told to.
+void publish(std::memory_order order) {
+    int number = 0;
+    std::atomic<bool> published{false};
+    std::thread reader([&] {
+        while (!published.load(std::memory_order_acquire)) std::this_thread::yield();
+        CHECK(number == 7);
+    });
+    number = 7;
+    published.store(true, order);
+    reader.join();
+}
+
 std::array<std::byte, 32> some_key() {
     std::array<std::byte, 32> key{};
     key.fill(std::byte{7});
@@ -143,6 +156,8 @@ TEST_SUITE("locks are taken in one order") {
 
 // What helgrind must find, lest its silence mean nothing. Each is run by its name.
 TEST_SUITE("what helgrind is to report" * doctest::skip()) {
+    using emdb_test::publish;
+
     TEST_CASE("two locks in two orders") {
         std::mutex one;
         std::mutex other;
@@ -155,29 +170,11 @@ TEST_SUITE("what helgrind is to report" * doctest::skip()) {
         CHECK(true);
     }
 
-    TEST_CASE("a number published by a relaxed store") {
-        int number = 0;
-        std::atomic<bool> published{false};
-        std::thread reader([&] {
-            while (!published.load(std::memory_order_acquire)) std::this_thread::yield();
-            CHECK(number == 7);
-        });
-        number = 7;
-        published.store(true, std::memory_order_relaxed);
-        reader.join();
-    }
+    TEST_CASE("a number published by a relaxed store") { publish(std::memory_order_relaxed); }
 }
 
 TEST_SUITE("what helgrind is not to report" * doctest::skip()) {
-    TEST_CASE("a number published by a release store") {
-        int number = 0;
-        std::atomic<bool> published{false};
-        std::thread reader([&] {
-            while (!published.load(std::memory_order_acquire)) std::this_thread::yield();
-            CHECK(number == 7);
-        });
-        number = 7;
-        published.store(true, std::memory_order_release);
-        reader.join();
-    }
+    using emdb_test::publish;
+
+    TEST_CASE("a number published by a release store") { publish(std::memory_order_release); }
 }
