@@ -504,4 +504,29 @@ TEST_CASE("backup: a directory that can't be synced is found out while the targe
     CHECK(disk.bytes_of(backup_path) == before);
 }
 
+TEST_CASE("a copy that can't have the permissions of the file is given up, before anything is in it") {
+    SimulatedDisk disk(quiet(1, true));
+    emdb::Emdb db = open_database(disk).value();
+    db.insert("key", "value").value();
+    Fault fault;
+    fault.only = Operation::take_permissions;
+    fault.from_then_on = true;
+    const auto must_fail = [&](const auto& made, const std::string& copy) {
+        CHECK(made == emdb::ErrorCode::io);
+        CHECK(disk.faults_injected() > 0);
+        CHECK_FALSE(disk.exists(copy));
+    };
+    disk.fail(fault);
+    must_fail(db.compact(), compact_path);
+    must_fail(db.checkpoint(), database_path + ".meta");
+    must_fail(db.backup_to(backup_path), backup_path);
+    disk.stop_failing();
+    db.close().value();
+    disk.fail(fault);
+    must_fail(emdb::detail::salvage_database(disk, database_path, backup_path, {}), backup_path);
+    for (const auto& path : disk.paths()) CHECK((path == database_path || path == database_path + ".meta"));  // which the close wrote
+    disk.stop_failing();
+    CHECK(open_database(disk).value().get("key").value() == "value");
+}
+
 }  // namespace emdb_test

@@ -57,13 +57,16 @@ DatabaseSettings plain(bool range_scans) {
 
 bool is_sealed(std::string_view meta) { return detail::has_sealed_meta_magic(std::as_bytes(std::span(meta))); }
 
-/// Opens the database, which must not use its checkpoint and must say why in one line. All it holds.
-Contents open_refusing(SimulatedDisk& disk, const DatabaseSettings& settings) {
+/// Opens the database, which must not use its checkpoint and must say why in one line. All it holds. Only a checkpoint that is not sealed
+/// is removed at once.
+Contents open_refusing(SimulatedDisk& disk, const DatabaseSettings& settings, const std::string& why = "can't be used") {
+    const bool was_sealed = is_sealed(disk.bytes_of(meta_path));
     std::vector<std::string> log;
     Emdb db = expect(open_database(disk, settings, &log), "opening");
     std::string lines;
     for (const std::string& line : log) lines += line + '\n';
-    REQUIRE_MESSAGE((log.size() == 1 && tells(log, "can't be used")), lines);
+    REQUIRE_MESSAGE((log.size() == 1 && tells(log, "can't be used") && tells(log, why)), lines);
+    REQUIRE(disk.exists(meta_path) == was_sealed);
     return read_contents(db);
 }
 
@@ -233,9 +236,9 @@ TEST_CASE("sealed checkpoint: missing, cut off anywhere, made longer, or with an
         Emdb intact = open_database(original, settings).value();
         const Contents expected = read_contents(intact);
         std::uint64_t refused = 0;
-        const auto check_refused = [&](const std::string& changed) {
+        const auto check_refused = [&](const std::string& changed, const std::string& why = "") {
             SimulatedDisk disk(with_meta(image, changed), calm());
-            REQUIRE(open_refusing(disk, settings) == expected);
+            REQUIRE(open_refusing(disk, settings, why) == expected);
             ++refused;
         };
         for (std::size_t size = 0; size < meta.size(); size += size < 300 || size > meta.size() - 60 ? 1 : 37) {
@@ -247,7 +250,7 @@ TEST_CASE("sealed checkpoint: missing, cut off anywhere, made longer, or with an
             CAPTURE(at);
             std::string changed = meta;
             changed[at] = static_cast<char>(changed[at] ^ (1 << at % 8));
-            check_refused(changed);
+            check_refused(changed, at < detail::sealed_meta_head_size ? "" : "it is damaged, or was sealed for another database");
         }
         check_refused(std::string(meta.size(), '\0'));
         CHECK(check_same(with_meta(image, ""), settings) == false);

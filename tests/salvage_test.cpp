@@ -243,7 +243,7 @@ TEST_CASE("salvage: of a transaction that was committed, the intact part is take
     const std::string path = folder.file("a.emdb");
     {
         auto db = Emdb::open(path).value();
-        db.insert("before", "v").value();
+        db.insert("before", value_of(77)).value();
         db.transaction([](emdb::Transaction& tx) -> emdb::Result<void> {
               for (int i = 0; i < 10; ++i) tx.insert("tx " + std::to_string(i), value_of(i)).value();
               return {};
@@ -263,6 +263,9 @@ TEST_CASE("salvage: of a transaction that was committed, the intact part is take
     emdb::SalvageOptions options;
     options.unfinished_batch = true;
     CHECK(salvage(torn, options).contents.at("").size() == 1 + 5);
+    std::string behind_damage = torn;
+    behind_damage[place_of(torn, value_of(77))] ^= 1;
+    CHECK(salvage(behind_damage).report.records_written == 0);
 
     // What opens gives the same as opening it.
     write_bytes(path, torn);

@@ -264,6 +264,8 @@ private:
         std::atomic<const Aead*> aead{nullptr};
     };
     static constexpr std::size_t chunk_size = 256;
+    static constexpr std::size_t sessions_max = std::size_t{1} << 20;  ///< of a file; compaction starts over
+    static constexpr std::size_t aead_pieces = 20;
     using Chunk = std::array<Session, chunk_size>;
 
     /// What a frame's seal covers besides its body.
@@ -407,8 +409,8 @@ private:
         constexpr std::size_t size = (sizeof(Aead) + 63) / 64 * 64;
         constexpr std::size_t first_size = 4096;
         static_assert(size <= first_size && alignof(Aead) <= 64);
+        static_assert(std::uint64_t{first_size} / size * ((std::uint64_t{1} << aead_pieces) - 1) >= sessions_max);
         if (pieces_ == 0 || used_ + size > aeads_[pieces_ - 1].size()) {
-            if (pieces_ == aeads_.size()) return nullptr;
             SecretMemory piece = SecretMemory::allocate(first_size << pieces_);
             if (piece.data() == nullptr) return nullptr;
             aeads_[pieces_++] = std::move(piece);
@@ -420,9 +422,9 @@ private:
     const Cipher cipher_;
     const std::shared_ptr<const DataKey> key_;
     const FileId file_id_;
-    std::array<std::atomic<Chunk*>, 4096> chunks_{};  ///< a million sessions; compaction starts over
+    std::array<std::atomic<Chunk*>, sessions_max / chunk_size> chunks_{};
     mutable std::mutex making_;
-    mutable std::array<SecretMemory, 20> aeads_;  ///< more than a million; what wipes them is the end of this
+    mutable std::array<SecretMemory, aead_pieces> aeads_;  ///< room for one of each session; what wipes them is the end of this
     mutable std::size_t pieces_ = 0;
     mutable std::size_t used_ = 0;  ///< of the last piece
     std::atomic<std::uint32_t> last_{0};

@@ -199,6 +199,10 @@ const std::vector<Call>& calls() {
             p.allowed(p.db->drop_namespace("dropped"));
             p.must(!dropped->get("a"), "a dropped namespace answers");
         }},
+        {"open_namespace", 100, [](Pair& p, std::uint64_t) {
+            const auto opened = p.db->open_namespace("space");
+            if (p.allowed(opened)) p.must(opened->name() == "space", "another namespace was opened");
+        }},
         {"flush", 10, [](Pair& p, std::uint64_t) { p.allowed(p.db->flush()); }},
         {"stats", 60, [](Pair& p, std::uint64_t) {
             const auto stats = p.db->stats();

@@ -23,6 +23,10 @@ inline DiskSettings quiet(std::uint64_t seed, bool keeps_allocation) {
     return settings;
 }
 
+inline std::string text(std::size_t size, char fill) { return std::string(size, fill); }
+
+inline Step put(const std::string& key, const std::string& value) { return Step{{{Step::Kind::put, "", key, value}}}; }
+
 /// Calls f(image) for every disk that a cut may have left, or for some if there are too many to try.
 template <class F>
 void for_each_outcome(const CrashedDisk& crashed, std::uint64_t count_max, SeededRandom& random, F&& f) {
@@ -62,9 +66,68 @@ std::uint64_t cut_everywhere(bool keeps_allocation, std::uint64_t outcomes_max, 
     }
 }
 
-inline std::string text(std::size_t size, char fill) { return std::string(size, fill); }
 
-inline Step put(const std::string& key, const std::string& value) { return Step{{{Step::Kind::put, "", key, value}}}; }
+/// A short life in which one operation fails, or all from that one on: for each of them. What was acknowledged must be there afterwards, and
+/// again after a power cut.
+inline void fail_everywhere(bool keeps_allocation, const DatabaseSettings& settings) {
+    for (const bool for_good : {false, true}) {
+        for (const int os_error : {os_io, os_no_space}) {
+            bool got_through = false;
+            for (std::uint64_t nth = 1; !got_through; ++nth) {
+                CAPTURE(for_good);
+                CAPTURE(nth);
+                SeededRandom random(nth);
+                SimulatedDisk disk(quiet(nth, keeps_allocation));
+                JournalModel model;
+                Fault fault;
+                fault.nth = nth;
+                fault.from_then_on = for_good;
+                fault.os_error = os_error;
+                disk.fail(fault);
+                const auto go_on = [](bool done) {
+                    if (!done) throw IsOver();  // what comes after a call that failed is another story
+                };
+                try {
+                    Session session(disk, expect(open_database(disk, settings), "open"), model, settings, random);
+                    go_on(session.insert("", "a", text(300, 'a')));
+                    go_on(session.flush());
+                    go_on(session.create("space"));
+                    go_on(session.insert("space", "b", text(5000, 'b')));
+                    go_on(session.insert("", "big", text(200'000, 'c')));
+                    go_on(session.remove("", "a"));
+                    go_on(session.flush());
+                    go_on(session.insert("", "d", text(10, 'd')));
+                    go_on(session.close());
+                    got_through = disk.faults_injected() == 0;
+                } catch (const BrokenPromise&) {
+                    CHECK(disk.faults_injected() > 0);  // a call failed, because its disk did
+                } catch (const IsOver&) {
+                    CHECK(disk.faults_injected() > 0);
+                }
+                disk.stop_failing();
+                CHECK(disk.violations().empty());
+                {
+                    auto opened = open_database(disk, settings);
+                    REQUIRE_MESSAGE(opened.has_value(), opened.error().message());
+                    const Contents found = read_contents(*opened);
+                    REQUIRE_MESSAGE(model.survive(found), model.explain(found));
+                    model.issue(put("after", "the fault"));
+                    CHECK(opened->insert("after", "the fault"));
+                    CHECK(opened->flush());
+                    model.acknowledge_all();
+                    disk.cut_power();
+                }
+                for_each_outcome(disk.crashed(), 64, random, [&](const DiskImage& image) {
+                    SimulatedDisk rebooted(image, quiet(nth, keeps_allocation));
+                    auto opened = open_database(rebooted, settings);
+                    REQUIRE_MESSAGE(opened.has_value(), opened.error().message());
+                    const Contents left = read_contents(*opened);
+                    REQUIRE_MESSAGE(model.allows(left), model.explain(left));
+                });
+            }
+        }
+    }
+}
 
 /// Every disk and append mode that a database may meet.
 struct Backend {

@@ -137,6 +137,7 @@ public:
         if (!done) return done.error();
         return emdb::detail::FileIdentity{1, inode_->id()};
     }
+    Result<void> take_permissions_of(emdb::detail::File&) override { return perform(Operation::take_permissions, name_, 0, 0, [] {}); }
     void set_name(const std::string& path) override { name_ = path; }
 
 private:

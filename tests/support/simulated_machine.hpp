@@ -37,7 +37,7 @@ constexpr int os_not_found = ENOENT, os_exists = EEXIST, os_no_space = ENOSPC, o
 #endif
 
 enum class Operation : std::uint8_t {
-    size, write, read, allocate, truncate, sync, map_read_only, map_writable, populate, expect_reading, lock, identity,
+    size, write, read, allocate, truncate, sync, map_read_only, map_writable, populate, expect_reading, lock, identity, take_permissions,
     open, status, rename_replacing, rename_if_absent, remove, sync_directory, absolute,
     create_directories, fill_random, tick,
 };
@@ -45,7 +45,7 @@ enum class Operation : std::uint8_t {
 inline const char* to_string(Operation operation) noexcept {
     static constexpr const char* names[]{
         "size", "write_at", "read_at", "allocate", "truncate", "sync", "map_read_only", "map_writable", "populate",
-        "expect_reading", "try_lock", "identity",
+        "expect_reading", "try_lock", "identity", "take_permissions_of",
         "open", "status", "rename_replacing", "rename_if_absent", "remove", "sync_directory_of", "absolute",
         "create_directories", "fill_random", "tick"};
     return names[static_cast<std::size_t>(operation)];
