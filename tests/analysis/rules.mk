@@ -40,6 +40,8 @@ THREAD_OBJECTS = $(RACES_THREAD_TESTS:%=$(RACES)/g++/%.o)
 
 .PHONY: check-mutants
 check-mutants: export EMDB_FAULT_STEP = 400
+check-mutants: export EMDB_POWER_CUTS = 5000
+check-mutants: export EMDB_NONCE_RUNS = 300
 check-mutants: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0 halt_on_error=1
 check-mutants:
 	@$(MAKE) $(SUBMAKE_FLAGS) $(BLACK_BOX_OBJECTS) $(CORPUS_OBJECTS) $(MODEL_OBJECTS) $(THREAD_OBJECTS) \

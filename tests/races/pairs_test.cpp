@@ -48,7 +48,7 @@ class Pair {
 public:
     /// `closes`: one of them closes it. `both_drop`: both drop the same namespace.
     Pair(std::string folder, bool closes, bool both_drop) : folder_(std::move(folder)), closes_(closes), both_drop_(both_drop) {
-        db = Emdb::builder().path(path()).enable_range_scans(true).build().value();
+        db = Emdb::builder().path(path()).enable_range_scans(true).auto_compact(0.5, 64'000).build().value();
         space.emplace(db->open_namespace("space").value());
         for (std::size_t i = 0; i < key_count; ++i) put(i, 0);
         write_together(0);
