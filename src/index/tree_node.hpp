@@ -29,6 +29,11 @@
 
 namespace emdb::detail {
 
+#ifndef EMDB_DETAIL_MODEL  // whose nodes split and merge after a few keys
+constexpr unsigned leaf_entries_max = 60;
+constexpr unsigned inner_entries_max = 40;
+#endif
+
 /// Reads keys for the ordered index, which stores none.
 class KeyReader {
 public:
@@ -92,8 +97,8 @@ inline std::uint64_t key_window(Bytes key, std::size_t skip) noexcept {
 }
 
 struct alignas(64) TreeNode {
-    static constexpr unsigned leaf_max = 60;
-    static constexpr unsigned inner_max = 40;
+    static constexpr unsigned leaf_max = leaf_entries_max;
+    static constexpr unsigned inner_max = inner_entries_max;
 
     /// Null: out of memory.
     static TreeNode* create() noexcept { return new (std::nothrow) TreeNode; }
@@ -225,6 +230,7 @@ private:
         if (!is_leaf()) child_word(to).store(child_word(from).load(std::memory_order_relaxed), std::memory_order_seq_cst);
     }
 };
-static_assert(sizeof(TreeNode) == 1024);
+static_assert(TreeNode::leaf_max != 60 || sizeof(TreeNode) == 1024);
+static_assert(2 * TreeNode::leaf_max >= 3 * TreeNode::inner_max);
 
 }  // namespace emdb::detail
