@@ -129,7 +129,7 @@ public:
     Hint prepare(Bytes key) const noexcept {
         const Pins::Pin pin(*pins_);
         Hint hint;
-        hint.retirements_ = retirements_.load(std::memory_order_seq_cst);
+        hint.retirements_ = retirements_.load(std::memory_order_acquire);  // what was retired by then is not found below
         const Place leaf = descend(key);
         if (leaf.node == nullptr) return hint;
         hint.at_ = leaf.node->position(keys_, key, false);
@@ -219,11 +219,12 @@ private:
             const std::uint64_t now = node.sequence.load(std::memory_order_acquire);
             if ((now & 1) == 0) [[likely]] return now;
         }
+        // The first look sees every change whose end has not seen this waiter; the ends of all others wake it.
         waiting_.fetch_add(1, std::memory_order_seq_cst);
         std::uint64_t now = node.sequence.load(std::memory_order_seq_cst);
         while ((now & 1) != 0) {
-            wait_for_change(node.sequence, now, std::memory_order_seq_cst);
-            now = node.sequence.load(std::memory_order_seq_cst);
+            wait_for_change(node.sequence, now, std::memory_order_relaxed);
+            now = node.sequence.load(std::memory_order_acquire);
         }
         waiting_.fetch_sub(1, std::memory_order_relaxed);
         return now;
@@ -235,8 +236,9 @@ private:
             TreeNode* node = root_.load(std::memory_order_seq_cst);  // seq_cst: see Pins
             if (node == nullptr) return {};
             std::uint64_t sequence = wait_until_even(*node);
-            // Since a root is replaced first and gets its new number then, it was the root under this number.
-            if (root_.load(std::memory_order_seq_cst) != node) continue;
+            // Since a root is replaced first and gets its new number then, it was the root under this number. Acquire: if it was made
+            // the root anew, the number that it got before that is seen, too.
+            if (root_.load(std::memory_order_acquire) != node) continue;
             while (!node->is_leaf()) {
                 TreeNode* child = node->child(node->position(keys_, key, true));
                 if (node->sequence.load(std::memory_order_relaxed) != sequence) break;
