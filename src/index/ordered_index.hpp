@@ -196,7 +196,7 @@ public:
     }
     /// Room for one retirement was reserved.
     void dispose_of(TreeNode* root) noexcept {
-        retirements_.fetch_add(1, std::memory_order_seq_cst);
+        retirements_.fetch_add(1, std::memory_order_relaxed);  // nobody has a hint: writers get and use one under a stripe
         pins_->retire(root, &destroy_tree);
     }
 
@@ -270,10 +270,11 @@ private:
         leaf.insert_at(at, key_window(key, skip), offset, nullptr);
     }
 
+    // Relaxed: what the node holds under that number was acquired when the number was read, and a node that has been changed since
+    // has another one. That the number is odd is seen by whoever sees something new in the node: see TreeNode.
     bool try_lock(const Place& place) noexcept {
         std::uint64_t expected = place.sequence;
-        return place.node->sequence.compare_exchange_strong(expected, place.sequence + 1, std::memory_order_acquire,
-                                                            std::memory_order_relaxed);
+        return place.node->sequence.compare_exchange_strong(expected, place.sequence + 1, std::memory_order_relaxed);
     }
     void unlock(const Place& place) noexcept { set_sequence(*place.node, place.sequence + 2); }
     void unlock_unchanged(const Place& place) noexcept { set_sequence(*place.node, place.sequence); }

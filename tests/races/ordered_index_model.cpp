@@ -315,11 +315,8 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
         const bool with_barrier = readers == Readers::with_barrier;
         campaign.add({with_barrier ? "a leaf is freed, a reader collects" : "a leaf is freed, a reader without a barrier collects",
                       [readers](Program& program) {
-            auto tree = std::make_shared<Tree>("a.... f.... k", readers);
-            program.thread([tree] {
-                tree->remove("a");
-                tree->tidy("a");
-            });
+            auto tree = std::make_shared<Tree>("..... f.... k", readers);
+            program.thread([tree] { tree->tidy("a"); });
             program.thread([tree] { tree->expect_seen(tree->collect("f"), "f k"); });
             well_formed_with(program, tree, "f k");
         }, 1'000});
@@ -360,11 +357,8 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
 
         campaign.add({with_barrier ? "a leaf is freed that a writer has a hint for" : "a leaf is freed that a writer without a barrier has a hint for",
                       [readers](Program& program) {
-            auto tree = std::make_shared<Tree>("a.... f.... k", readers);
-            program.thread([tree] {
-                tree->remove("a");
-                tree->tidy("a");
-            });
+            auto tree = std::make_shared<Tree>("..... f.... k", readers);
+            program.thread([tree] { tree->tidy("a"); });
             program.thread([tree] {
                 const OrderedHint hint = tree->prepare("g");
                 tree->insert("g", hint);
@@ -400,7 +394,7 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
         });
         program.thread([tree] { tree->expect_seen(tree->collect("d"), "", "d e"); });
         well_formed_with(program, tree, "a b c c1");
-    }, 1'000});
+    }, 4'000});
 
     campaign.add({"a key is replaced with a hint, beside another writer in its leaf", [](Program& program) {
         auto tree = std::make_shared<Tree>("abc");
@@ -423,13 +417,36 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
     }, 1'000});
 
     campaign.add({"a key that can't be found by its way is removed, while its leaf becomes one with another", [](Program& program) {
-        auto tree = std::make_shared<Tree>("a.... f.... k");
-        program.thread([tree] {
-            tree->remove("a");
-            tree->tidy("a");
-        });
+        auto tree = std::make_shared<Tree>("..... f.... k");
+        program.thread([tree] { tree->tidy("a"); });
         program.thread([tree] { tree->index.remove("z", tree->present("f")); });
         well_formed_with(program, tree, "k");
+    }, 1'000});
+
+    campaign.add({"two writers and a reader in one leaf", [](Program& program) {
+        auto tree = std::make_shared<Tree>("abc");
+        program.thread([tree] { tree->insert("a1"); });
+        program.thread([tree] { tree->remove("b"); });
+        program.thread([tree] { tree->expect_seen(tree->collect("b"), "c", "b"); });
+        well_formed_with(program, tree, "a a1 c");
+    }, 2'000});
+
+    campaign.add({"a leaf becomes empty and one with another, while a writer puts a key into it", [](Program& program) {
+        auto tree = std::make_shared<Tree>("ab... f.... k");
+        program.thread([tree] {
+            tree->remove("f");
+            tree->tidy("f");
+        });
+        program.thread([tree] { tree->insert("g"); });
+        well_formed_with(program, tree, "a b g k");
+    }, 1'000});
+
+    campaign.add({"two writers merge neighbours, a reader collects", [](Program& program) {
+        auto tree = std::make_shared<Tree>("..... fg... ..... p");
+        program.thread([tree] { tree->tidy("a"); });
+        program.thread([tree] { tree->tidy("k"); });
+        program.thread([tree] { tree->expect_seen(tree->collect("f"), "f g p"); });
+        well_formed_with(program, tree, "f g p");
     }, 1'000});
 
     campaign.add({"two take nodes that one was spare of", [](Program& program) {
@@ -457,5 +474,8 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
         });
     }, 1'000});
 
+    campaign.unproven({"index/ordered_index.hpp", "hint.retirements_ = retirements_", "relaxed",
+                       "only a load that comes after what follows it in the source would find a leaf and count its retirement; the model "
+                       "makes sequentially consistent loads, which those of the way down are, in the order of the source"});
     campaign.run();
 }
