@@ -7,6 +7,9 @@
 //
 //   promise: raise promised_ (A), look at spare_ (B).     trim: lower spare_ (C), look at promised_ (D).
 //   All four are sequentially consistent: if B does not see C, then D sees A, and the trimmer gives the node back.
+//
+// What was taken is counted in promised_ until its promise is settled, by a release: who promises after that (A acquires) sees spare_
+// as it is by now. Everything else happens under the mutex, which orders it.
 
 #include <atomic>
 #include <cstddef>
@@ -54,7 +57,7 @@ public:
     /// A node, fresh from its constructor. The caller holds a promise.
     TreeNode* take() noexcept {
         const std::lock_guard lock(mutex_);
-        spare_.fetch_sub(1, std::memory_order_seq_cst);
+        spare_.fetch_sub(1, std::memory_order_relaxed);
         return pop();
     }
 
@@ -67,10 +70,10 @@ private:
         const std::size_t promised = promised_.fetch_add(count, std::memory_order_seq_cst) + count;
         if (spare_.load(std::memory_order_seq_cst) >= promised) [[likely]] return true;
         const std::lock_guard lock(mutex_);
-        while (spare_.load(std::memory_order_relaxed) < promised_.load(std::memory_order_seq_cst)) {
+        while (spare_.load(std::memory_order_relaxed) < promised_.load(std::memory_order_relaxed)) {
             TreeNode* node = TreeNode::create();
             if (node == nullptr) {
-                promised_.fetch_sub(count, std::memory_order_seq_cst);
+                promised_.fetch_sub(count, std::memory_order_relaxed);
                 return false;
             }
             push(node);
@@ -79,7 +82,7 @@ private:
     }
 
     void settle(std::size_t count) noexcept {
-        const std::size_t promised = promised_.fetch_sub(count, std::memory_order_seq_cst) - count;
+        const std::size_t promised = promised_.fetch_sub(count, std::memory_order_release) - count;
         if (spare_.load(std::memory_order_relaxed) > promised + 2 * kept) [[unlikely]] trim();
     }
 
@@ -88,7 +91,7 @@ private:
         while (spare_.load(std::memory_order_relaxed) > promised_.load(std::memory_order_relaxed) + kept) {
             const std::size_t left = spare_.fetch_sub(1, std::memory_order_seq_cst) - 1;
             if (left < promised_.load(std::memory_order_seq_cst)) {
-                spare_.fetch_add(1, std::memory_order_seq_cst);
+                spare_.fetch_add(1, std::memory_order_relaxed);
                 return;
             }
             TreeNode::destroy(pop());
@@ -99,7 +102,7 @@ private:
     void push(TreeNode* node) noexcept {
         node->first.store(list_, std::memory_order_relaxed);
         list_ = node;
-        spare_.fetch_add(1, std::memory_order_seq_cst);
+        spare_.fetch_add(1, std::memory_order_relaxed);
     }
     TreeNode* pop() noexcept {
         TreeNode* node = list_;

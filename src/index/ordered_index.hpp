@@ -129,7 +129,7 @@ public:
     Hint prepare(Bytes key) const noexcept {
         const Pins::Pin pin(*pins_);
         Hint hint;
-        hint.retirements_ = retirements_.load(std::memory_order_seq_cst);
+        hint.retirements_ = retirements_.load(std::memory_order_acquire);  // what was retired by then is not found below
         const Place leaf = descend(key);
         if (leaf.node == nullptr) return hint;
         hint.at_ = leaf.node->position(keys_, key, false);
@@ -196,7 +196,7 @@ public:
     }
     /// Room for one retirement was reserved.
     void dispose_of(TreeNode* root) noexcept {
-        retirements_.fetch_add(1, std::memory_order_seq_cst);
+        retirements_.fetch_add(1, std::memory_order_relaxed);  // nobody has a hint: writers get and use one under a stripe
         pins_->retire(root, &destroy_tree);
     }
 
@@ -219,11 +219,12 @@ private:
             const std::uint64_t now = node.sequence.load(std::memory_order_acquire);
             if ((now & 1) == 0) [[likely]] return now;
         }
+        // The first look sees every change whose end has not seen this waiter; the ends of all others wake it.
         waiting_.fetch_add(1, std::memory_order_seq_cst);
         std::uint64_t now = node.sequence.load(std::memory_order_seq_cst);
         while ((now & 1) != 0) {
-            wait_for_change(node.sequence, now, std::memory_order_seq_cst);
-            now = node.sequence.load(std::memory_order_seq_cst);
+            wait_for_change(node.sequence, now, std::memory_order_relaxed);
+            now = node.sequence.load(std::memory_order_acquire);
         }
         waiting_.fetch_sub(1, std::memory_order_relaxed);
         return now;
@@ -235,8 +236,9 @@ private:
             TreeNode* node = root_.load(std::memory_order_seq_cst);  // seq_cst: see Pins
             if (node == nullptr) return {};
             std::uint64_t sequence = wait_until_even(*node);
-            // Since a root is replaced first and gets its new number then, it was the root under this number.
-            if (root_.load(std::memory_order_seq_cst) != node) continue;
+            // Since a root is replaced first and gets its new number then, it was the root under this number. Acquire: if it was made
+            // the root anew, the number that it got before that is seen, too.
+            if (root_.load(std::memory_order_acquire) != node) continue;
             while (!node->is_leaf()) {
                 TreeNode* child = node->child(node->position(keys_, key, true));
                 if (node->sequence.load(std::memory_order_relaxed) != sequence) break;
@@ -268,10 +270,11 @@ private:
         leaf.insert_at(at, key_window(key, skip), offset, nullptr);
     }
 
+    // Relaxed: what the node holds under that number was acquired when the number was read, and a node that has been changed since
+    // has another one. That the number is odd is seen by whoever sees something new in the node: see TreeNode.
     bool try_lock(const Place& place) noexcept {
         std::uint64_t expected = place.sequence;
-        return place.node->sequence.compare_exchange_strong(expected, place.sequence + 1, std::memory_order_acquire,
-                                                            std::memory_order_relaxed);
+        return place.node->sequence.compare_exchange_strong(expected, place.sequence + 1, std::memory_order_relaxed);
     }
     void unlock(const Place& place) noexcept { set_sequence(*place.node, place.sequence + 2); }
     void unlock_unchanged(const Place& place) noexcept { set_sequence(*place.node, place.sequence); }

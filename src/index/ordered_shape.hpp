@@ -52,7 +52,7 @@ struct OrderedIndex::Contents {
     }
     void write_to(TreeNode& node) const noexcept {
         node.skip.store(skip, std::memory_order_release);
-        node.low.store(low, std::memory_order_release);
+        node.low.store(low, std::memory_order_relaxed);
         node.high.store(high, std::memory_order_release);
         for (unsigned i = 0; i < count; ++i) node.set_entry(i, windows[i], offsets[i]);
         for (unsigned i = 0; level != 0 && i <= count; ++i) node.set_child(i, children[i]);
@@ -60,14 +60,15 @@ struct OrderedIndex::Contents {
     }
 };
 
-// An inner node's contents are right when read by the holder of `shape_`, a leaf's if its number has not changed.
+// By the holder of `shape_`. An inner node's contents are right, and so are a leaf's bounds; its entries if its number has not
+// changed.
 OrderedIndex::Contents OrderedIndex::contents_of(const TreeNode& node) const noexcept {
     Contents contents;
     contents.level = node.level;
     contents.count = node.entries();
-    contents.skip = node.skip.load(std::memory_order_acquire);
-    contents.low = node.low.load(std::memory_order_acquire);
-    contents.high = node.high.load(std::memory_order_acquire);
+    contents.skip = node.skip.load(std::memory_order_relaxed);
+    contents.low = node.low.load(std::memory_order_relaxed);
+    contents.high = node.high.load(std::memory_order_relaxed);
     for (unsigned i = 0; i < contents.count; ++i) {
         contents.windows[i] = node.window(i);
         contents.offsets[i] = node.offset(i);
@@ -149,7 +150,7 @@ void OrderedIndex::destroy_tree(void* root) noexcept {
 void OrderedIndex::make_space(Bytes key) noexcept {
     const std::lock_guard lock(shape_);
     if (root_.load(std::memory_order_relaxed) == nullptr) {
-        root_.store(take_node(0), std::memory_order_seq_cst);
+        root_.store(take_node(0), std::memory_order_release);  // nothing is made unreachable: see Pins
         return;
     }
     for (;;) {
@@ -170,7 +171,7 @@ void OrderedIndex::grow_root() noexcept {
     TreeNode* old = root_.load(std::memory_order_relaxed);
     TreeNode* root = take_node(old->level + 1);
     root->set_child(0, old);
-    root_.store(root, std::memory_order_seq_cst);
+    root_.store(root, std::memory_order_release);  // nothing is made unreachable: see Pins
 }
 
 // Splits a child in the middle; or, where keys arrive in ascending order, near its end, so that nodes are left behind full.
@@ -221,7 +222,7 @@ std::size_t OrderedIndex::nodes_for(std::span<const Bytes> keys) const noexcept 
             break;
         }
         (void)leaf.node->position(keys_, keys[i], false);
-        const std::uint64_t high = leaf.node->high.load(std::memory_order_acquire);
+        const std::uint64_t high = leaf.node->high.load(std::memory_order_relaxed);  // nobody else changes the tree
         const KeyReader::Key bound = keys_.bound(high);
         for (++i; i < keys.size() && (high == 0 || compare_keys(keys[i], bound) < 0);) ++i;
         // A split leaves both halves half full or, at the end of the tree, one of them nearly empty; so every further one costs
@@ -368,7 +369,7 @@ bool OrderedIndex::build(std::span<const std::uint64_t> offsets) noexcept {
         }
         count = made;
     }
-    root_.store(level[0], std::memory_order_seq_cst);
+    root_.store(level[0], std::memory_order_relaxed);  // whoever uses the index later is told of it by other means
     return true;
 }
 

@@ -29,6 +29,11 @@
 
 namespace emdb::detail {
 
+#ifndef EMDB_DETAIL_MODEL  // whose nodes split and merge after a few keys
+constexpr unsigned leaf_entries_max = 60;
+constexpr unsigned inner_entries_max = 40;
+#endif
+
 /// Reads keys for the ordered index, which stores none.
 class KeyReader {
 public:
@@ -92,8 +97,8 @@ inline std::uint64_t key_window(Bytes key, std::size_t skip) noexcept {
 }
 
 struct alignas(64) TreeNode {
-    static constexpr unsigned leaf_max = 60;
-    static constexpr unsigned inner_max = 40;
+    static constexpr unsigned leaf_max = leaf_entries_max;
+    static constexpr unsigned inner_max = inner_entries_max;
 
     /// Null: out of memory.
     static TreeNode* create() noexcept { return new (std::nothrow) TreeNode; }
@@ -110,7 +115,7 @@ struct alignas(64) TreeNode {
     Atomic<std::uint64_t> skip{0};
     Atomic<std::uint64_t> low{0};   ///< keys here are not less; 0: no bound, and then skip is 0
     Atomic<std::uint64_t> high{0};  ///< keys here are less; 0: no bound, and then skip is 0
-    Atomic<TreeNode*> first{nullptr};
+    Atomic<TreeNode*> first{nullptr};  ///< as long as the node is reachable, the same
     std::array<Atomic<std::uint64_t>, std::size_t{2} * leaf_max> words{};
 
     bool is_leaf() const noexcept { return level == 0; }
@@ -121,9 +126,9 @@ struct alignas(64) TreeNode {
     Atomic<std::uint64_t>& child_word(unsigned i) noexcept { return words[2 * inner_max + i]; }
     std::uint64_t window(unsigned i) const noexcept { return words[i].load(std::memory_order_acquire); }
     std::uint64_t offset(unsigned i) const noexcept { return words[capacity() + i].load(std::memory_order_acquire); }
-    /// The i-th of entries() + 1 children. seq_cst: see Pins.
+    /// The i-th of entries() + 1 children. seq_cst: see Pins; `first` leaves its place with the node only.
     TreeNode* child(unsigned i) const noexcept {
-        if (i == 0) return first.load(std::memory_order_seq_cst);
+        if (i == 0) return first.load(std::memory_order_relaxed);
         return reinterpret_cast<TreeNode*>(static_cast<std::uintptr_t>(words[2 * inner_max + i - 1].load(std::memory_order_seq_cst)));
     }
 
@@ -158,9 +163,10 @@ struct alignas(64) TreeNode {
         return several_ties ? position(keys, key, after) : at;
     }
 
-    /// The entry of a key whose frame is known; entries() if there is none. Reads no frame.
+    /// The entry of a key whose frame is known; entries() if there is none. Reads no frame. For writers, who lock the node under a
+    /// number that they have acquired before, or else look again.
     unsigned find(Bytes key, std::uint64_t wanted_offset) const noexcept {
-        const std::uint64_t wanted = key_window(key, static_cast<std::size_t>(skip.load(std::memory_order_acquire)));
+        const std::uint64_t wanted = key_window(key, static_cast<std::size_t>(skip.load(std::memory_order_relaxed)));
         const unsigned end = entries();
         for (unsigned i = first_not_less(wanted, end); i < end && window(i) == wanted; ++i) {
             if (offset(i) == wanted_offset) return i;
@@ -201,7 +207,7 @@ struct alignas(64) TreeNode {
     }
     void set_child(unsigned i, TreeNode* new_child) noexcept {
         if (i == 0) {
-            first.store(new_child, std::memory_order_seq_cst);
+            first.store(new_child, std::memory_order_relaxed);
         } else {
             child_word(i - 1).store(reinterpret_cast<std::uintptr_t>(new_child), std::memory_order_seq_cst);
         }
@@ -225,6 +231,7 @@ private:
         if (!is_leaf()) child_word(to).store(child_word(from).load(std::memory_order_relaxed), std::memory_order_seq_cst);
     }
 };
-static_assert(sizeof(TreeNode) == 1024);
+static_assert(TreeNode::leaf_max != 60 || sizeof(TreeNode) == 1024);
+static_assert(2 * TreeNode::leaf_max >= 3 * TreeNode::inner_max);
 
 }  // namespace emdb::detail

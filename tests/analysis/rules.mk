@@ -32,7 +32,7 @@ MUTANTS_SEED ?= 1
 # lives with one thing failing, hostile files, the models, and threads under ThreadSanitizer.
 MUTANT_TESTS = power_cut checkpoint checks ordered_index expiry_queues inspection nested compaction_faults compaction_threads golden kill \
     contract_features encryption encrypted_checkpoint encrypted_inspection encrypted_power_cut encryption_tampering
-MUTANT_MODELS = hash_index_model pins_model
+MUTANT_MODELS = hash_index_model ordered_index_model pins_model
 BLACK_BOX_OBJECTS = $(BLACK_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%.o)
 CORPUS_OBJECTS = $(FUZZ_CLI:%=$(BUILD)/tests/cli/%.o)
 MODEL_OBJECTS = $(RACES_MODEL:%=$(RACES)/%.o)

@@ -5,7 +5,7 @@ SOAKS += races
 
 RACES = $(BUILD)/races
 RACES_MODEL = explorer shared_memory memory_hooks campaign surroundings
-RACES_MODEL_TESTS = explorer_test hash_index_model journal_model pins_model
+RACES_MODEL_TESTS = explorer_test hash_index_model journal_model ordered_index_model pins_model
 RACES_THREAD_TESTS = pairs_test linearizability_test
 RACES_COMPILERS = $(foreach compiler,g++ clang++,$(if $(shell command -v $(compiler)),$(compiler)))
 RACES_FEATURES = -DEMDB_ASYNC=1 -DEMDB_NESTED=1

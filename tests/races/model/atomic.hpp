@@ -18,6 +18,9 @@ constexpr std::uint32_t owned_thread_slots = 4;
 constexpr std::uint32_t shared_thread_slots = 1;
 /// So that tables of a few buckets grow in several steps.
 constexpr std::uint32_t buckets_per_growth_step = 1;
+/// So that nodes of trees split and merge after a few keys.
+constexpr unsigned leaf_entries_max = 6;
+constexpr unsigned inner_entries_max = 4;
 
 /// std::atomic as far as emdb needs it, every access of which is a step of the running model. As large as T: in it lies the value
 /// that it was made with, all others are the model's.

@@ -54,7 +54,8 @@ private:
     };
 
     static std::uint64_t seed();
-    Findings explore(Explorer& explorer, const Scenario& scenario) const;
+    /// Of `parts`, one.
+    Findings explore(Explorer& explorer, const Scenario& scenario, std::uint64_t parts) const;
     void explore_as_it_is();
     void weaken_all();
     void try_weakened(Row& row, int output) const;

@@ -63,6 +63,8 @@ Findings Explorer::explore(const Build& build, const Limits& limits) {
 // Up to three, each at a step whose logarithm is drawn evenly: a reader is short, a writer long.
 void Explorer::draw_changes() {
     constexpr double steps_log = 5.0;  // of 148
+    constexpr unsigned newest[] = {1, 4, 5, 8};
+    newest_of_ten_ = newest[random_() % 4];
     changes_.assign(1, 0);
     for (auto more = random_() % 3 + 1; more != 0; --more) {
         const double part = static_cast<double>(random_() % 1024) / 1024;
@@ -232,8 +234,8 @@ unsigned Explorer::choose(unsigned count) {
     if (count <= 1 || free_running_) return 0;
     Node& node = nodes_[depth_ - 1];
     if (limits_.random_seed != 0) {
-        const auto kind = random_() % 5;
-        return kind < 2 ? 0 : kind < 4 ? count - 1 : static_cast<unsigned>(random_() % count);
+        const auto kind = random_() % 10;
+        return kind < newest_of_ten_ ? 0 : kind < 9 ? count - 1 : static_cast<unsigned>(random_() % count);
     }
     node.choices = count;
     return limits_.from_other_end ? count - 1 - node.choice : node.choice;

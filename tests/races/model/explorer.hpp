@@ -76,7 +76,7 @@ struct Limits {
     /// the first one, and the oldest values.
     bool from_other_end = false;
     /// Other than 0: instead of one after the other, executions are made at random: with a few changes of threads, most of them early,
-    /// and loads that mostly read the newest or the oldest value.
+    /// and loads that mostly read the newest or the oldest value, in many an execution mostly the one or mostly the other.
     std::uint64_t random_seed = 0;
 };
 
@@ -202,6 +202,7 @@ private:
     std::vector<Event> trace_;
     std::vector<Node> nodes_;
     std::mt19937_64 random_;
+    unsigned newest_of_ten_ = 0;     ///< loads, if executions are made at random
     std::vector<unsigned> changes_;  ///< steps before which another thread goes on, if executions are made at random
     std::vector<Access> barriers_;
     std::vector<Access> steps_;
