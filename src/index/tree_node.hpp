@@ -10,9 +10,10 @@
 // may have been overwritten since; they stay readable as long as the file.
 //
 // All words that change are atomics, guarded by `sequence` (a seqlock, as in HashIndex: odd while a writer changes the node;
-// release stores, acquire loads, no fences). The size was measured, at a million random keys: nodes of 512 bytes are 20 % slower;
-// nodes of 2 KiB scan 4 % faster, but are locked for longer and cost a small namespace twice the memory. A skip list was 4 times
-// slower at scans and 5 times slower at inserts, with 36 bytes a key instead of 26.
+// release stores, acquire loads, no fences). `low` and `first` need no order: readers don't look at the one, and the other stays the
+// same as long as the node can be reached. The size was measured, at a million random keys: nodes of 512 bytes are 20 % slower; nodes
+// of 2 KiB scan 4 % faster, but are locked for longer and cost a small namespace twice the memory. A skip list was 4 times slower at
+// scans and 5 times slower at inserts, with 36 bytes a key instead of 26.
 
 #include <algorithm>
 #include <array>
@@ -115,7 +116,7 @@ struct alignas(64) TreeNode {
     Atomic<std::uint64_t> skip{0};
     Atomic<std::uint64_t> low{0};   ///< keys here are not less; 0: no bound, and then skip is 0
     Atomic<std::uint64_t> high{0};  ///< keys here are less; 0: no bound, and then skip is 0
-    Atomic<TreeNode*> first{nullptr};  ///< as long as the node is reachable, the same
+    Atomic<TreeNode*> first{nullptr};
     std::array<Atomic<std::uint64_t>, std::size_t{2} * leaf_max> words{};
 
     bool is_leaf() const noexcept { return level == 0; }
@@ -126,7 +127,7 @@ struct alignas(64) TreeNode {
     Atomic<std::uint64_t>& child_word(unsigned i) noexcept { return words[2 * inner_max + i]; }
     std::uint64_t window(unsigned i) const noexcept { return words[i].load(std::memory_order_acquire); }
     std::uint64_t offset(unsigned i) const noexcept { return words[capacity() + i].load(std::memory_order_acquire); }
-    /// The i-th of entries() + 1 children. seq_cst: see Pins; `first` leaves its place with the node only.
+    /// The i-th of entries() + 1 children. seq_cst: see Pins.
     TreeNode* child(unsigned i) const noexcept {
         if (i == 0) return first.load(std::memory_order_relaxed);
         return reinterpret_cast<TreeNode*>(static_cast<std::uintptr_t>(words[2 * inner_max + i - 1].load(std::memory_order_seq_cst)));
