@@ -396,6 +396,17 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
         well_formed_with(program, tree, "a b c c1");
     }, 4'000});
 
+    campaign.add({"a root is given up and another one grows, a reader collects", [](Program& program) {
+        auto tree = std::make_shared<Tree>("abcd. .");
+        auto nodes = std::make_shared<NodePool::Promise>(*tree->pool, 2);
+        program.thread([tree, nodes] {
+            tree->tidy("f");
+            for (const char* key : {"a1", "a2", "a3"}) tree->insert(key);
+        });
+        program.thread([tree] { tree->expect_seen(tree->collect("c"), "c d"); });
+        well_formed_with(program, tree, "a a1 a2 a3 b c d");
+    }, 2'000});
+
     campaign.add({"a key is replaced with a hint, beside another writer in its leaf", [](Program& program) {
         auto tree = std::make_shared<Tree>("abc");
         program.thread([tree] { tree->replace("b", 2, tree->prepare("b")); });
