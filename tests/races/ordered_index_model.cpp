@@ -366,6 +366,15 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
             well_formed_with(program, tree, "f g k");
         }, 1'000});
 
+        campaign.add({with_barrier ? "a leaf is freed that a writer has had a hint for" : "a leaf is freed that a writer without a barrier has had a hint for",
+                      [readers](Program& program) {
+            auto tree = std::make_shared<Tree>("..... f.... k", readers);
+            const OrderedHint hint = tree->prepare("g");
+            program.thread([tree] { tree->tidy("a"); });
+            program.thread([tree, hint] { tree->insert("g", hint); });
+            well_formed_with(program, tree, "f g k");
+        }, 500});
+
         campaign.add({with_barrier ? "an index is cleared, a reader collects" : "an index is cleared, a reader without a barrier collects",
                       [readers](Program& program) {
             auto tree = std::make_shared<Tree>("abcde f", readers);
