@@ -42,7 +42,7 @@ public:
     /// ends, `completed` the watermark.
     Result<void> extend(File& file, const Atomic<std::uint64_t>& tail, std::uint64_t prepared, std::uint64_t allocated,
                         std::uint64_t completed) {
-        const std::uint64_t first = tail.load(std::memory_order_seq_cst) / page * page;
+        const std::uint64_t first = tail.load(std::memory_order_relaxed) / page * page;  // of an older tail it would be lower
         Window* window = newest_.load(std::memory_order_relaxed);
         if (window == nullptr || prepared > window->end()) {
             unmap_below(completed);

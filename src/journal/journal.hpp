@@ -221,7 +221,7 @@ public:
 
     /// Refuses every further append, and fails those under way above the watermark. The first call logs why.
     void poison(std::string_view why) noexcept {
-        const bool first = (completed_.fetch_or(frozen_bit, std::memory_order_seq_cst) & frozen_bit) == 0;
+        const bool first = (completed_.fetch_or(frozen_bit, std::memory_order_relaxed) & frozen_bit) == 0;  // which says it all
         wake_waiters(completed_);
         if (!first || !log_) return;
         char line[1024];  // there may be no memory
@@ -510,18 +510,19 @@ private:
         return {};
     }
 
-    // False: poisoned.
+    // False: poisoned. Relaxed: the exchange in complete() acquires what is below.
     bool wait_for_turn(std::uint64_t offset) noexcept {
         for (int spin = 0; spin < 256; ++spin) {
-            const std::uint64_t completed = completed_.load(std::memory_order_acquire);
+            const std::uint64_t completed = completed_.load(std::memory_order_relaxed);
             if (completed == offset) [[likely]] return true;
             if ((completed & frozen_bit) != 0) return false;
         }
+        // The first look sees every move whose maker has not seen this waiter; the makers of all others wake it.
         waiting_.fetch_add(1, std::memory_order_seq_cst);
         std::uint64_t completed = completed_.load(std::memory_order_seq_cst);
         while (completed != offset && (completed & frozen_bit) == 0) {
-            wait_for_change(completed_, completed, std::memory_order_seq_cst);
-            completed = completed_.load(std::memory_order_seq_cst);
+            wait_for_change(completed_, completed, std::memory_order_relaxed);
+            completed = completed_.load(std::memory_order_relaxed);
         }
         waiting_.fetch_sub(1, std::memory_order_relaxed);
         return completed == offset;

@@ -141,7 +141,9 @@ struct Tree {
             for (unsigned i = 0; i < slice.count; ++i) seen.push_back(&frame_at(slice.offsets[i]));
             if (slice.next == 0) return seen;
             const std::string& next = frame_at(slice.next).key;
-            expect(begin.key.as_string_view() < next, "a scan does not get on");
+            const bool gets_on = begin.key.as_string_view() < next;
+            expect(gets_on, "a scan does not get on");
+            if (!gets_on) return seen;
             begin = {next, true};
         }
     }
@@ -202,7 +204,7 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
         program.thread([tree] { tree->expect_seen(tree->collect("c"), "c d"); });
     }});
 
-    campaign.add({"a key is inserted among others that only their frames tell apart, a reader collects from a key on", [](Program& program) {
+    campaign.add({"a key is inserted among others that only their frames tell apart, a reader collects", [](Program& program) {
         auto tree = std::make_shared<Tree>("");
         tree->insert_with(1, "=likewise1");
         tree->insert("=likewise3");

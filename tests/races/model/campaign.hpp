@@ -39,8 +39,6 @@ public:
     /// Called at every change of the running thread.
     void on_switch(void (*callback)(unsigned)) { on_switch_ = callback; }
     void run();
-    /// Without weakening anything.
-    void run_as_it_is() { explore_as_it_is(); }
 
 private:
     struct Row {
