@@ -71,6 +71,7 @@ struct Tree {
         }
         expect(index.build(offsets), "memory");
         for (const char key : removed) remove(std::string(1, key));
+        while (pool->memory_bytes() != 0) TreeNode::destroy(pool->take());  // so that writers make what they take
     }
     static std::shared_ptr<Pins> make_pins(Readers readers) {
         if (readers == Readers::with_barrier) model::each_on_its_own_slot();
