@@ -225,7 +225,7 @@ TEST_CASE("the journal is right in every interleaving, and each of its memory or
     campaign.unproven({"journal/journal.hpp", "sync_first_.load(std::memory_order_acquire)", "relaxed", of_file});
     campaign.unproven({"journal/journal.hpp", "sync_first_.store(false, std::memory_order_release)", "unreached", of_file});
     campaign.unproven({"journal/journal.hpp", "std::memory_order_seq_cst, std::memory_order_relaxed)) break;", "any",
-                       "windows are opened under the same lock; it stands there for whoever else moves the tail"});
+                       "windows are opened under the same lock, which orders it already"});
     campaign.unproven({"journal/journal.hpp", "prepared_.store(offset + size, std::memory_order_release)", "relaxed",
                        "only who looks at it and then moves the tail before the frame could tell; the model's loads read nothing that is "
                        "stored later"});
