@@ -24,6 +24,13 @@
 #include "support/simulated_media.hpp"
 #include "support/temp_folder.hpp"
 
+namespace emdb::detail {
+class EngineInspection {
+public:
+    using WritersStandBack = Engine::WritersStandBack;
+};
+}  // namespace emdb::detail
+
 namespace emdb_test {
 
 namespace {
@@ -286,6 +293,66 @@ TEST_CASE("compact: the last handle goes while a background compaction runs") {
         CHECK_FALSE(std::filesystem::exists(folder.file("a.emdb.compact")));
         CHECK(Emdb::open(folder.file("a.emdb")).value().get("7").value() == value);
     }
+}
+
+TEST_CASE("writers that come while maintenance waits for its turn wait, too, and go on afterwards") {
+    TempFolder folder;
+    emdb::detail::OpenOptions options;
+    options.path = folder.file("a.emdb");
+    const auto engine = emdb::detail::Engine::open(options).value();
+    emdb::detail::KeyspaceState& keyspace = *engine->default_keyspace();
+    std::vector<std::thread> writers;
+    std::atomic<int> started{0};
+    {
+        const emdb::detail::EngineInspection::WritersStandBack stand_back(*engine);
+        writers.emplace_back([&] {
+            ++started;
+            engine->insert(keyspace, "one lock", "value").value();
+        });
+        writers.emplace_back([&] {
+            ++started;
+            engine->open_namespace("all locks").value();
+        });
+        while (started.load() != 2) std::this_thread::yield();
+        for (int i = 0; i < 10'000; ++i) {
+            std::this_thread::yield();
+            must(engine->len(keyspace).value() == 0 && engine->list_namespaces().value().empty());
+        }
+    }
+    for (auto& writer : writers) writer.join();
+    CHECK(engine->get(keyspace, "one lock").value().has_value());
+    CHECK(engine->list_namespaces().value().size() == 1);
+}
+
+TEST_CASE("maintenance beside sixteen writers ends, and the file stays small") {
+    constexpr std::size_t batch_size = 20;
+    constexpr std::uint64_t written_max = 1'500'000'000;  // 20 to 100 million on two cores
+    TempFolder folder;
+    Emdb db = Emdb::open(folder.file("a.emdb")).value();
+    for (int i = 0; i < 20'000; ++i) db.insert("key." + std::to_string(i), std::string(100, 'v')).value();
+    std::atomic<std::uint64_t> written{0};
+    std::atomic<bool> closed{false};
+    std::vector<std::thread> threads;
+    for (std::size_t thread = 0; thread < 16; ++thread) {
+        threads.emplace_back([&, thread] {
+            std::vector<std::pair<std::string, std::string>> records;
+            for (std::size_t i = 0; i < batch_size; ++i) records.emplace_back(own_key(thread, i), std::string(100, 'w'));
+            while (!closed.load() && written.load() < written_max) {
+                bool done = true;
+                if (thread % 2 == 0) done = db.insert_many(records).has_value();  // takes all locks
+                for (std::size_t i = 0; thread % 2 == 1 && i < batch_size; ++i) done = db.insert(records[i].first, records[i].second) && done;
+                if (done) written += batch_size * 120;
+            }
+        });
+    }
+    db.compact().value();
+    db.checkpoint().value();
+    db.backup_to(folder.file("b.emdb")).value();
+    db.close().value();
+    closed.store(true);
+    for (auto& thread : threads) thread.join();
+    CHECK(written.load() < written_max);
+    CHECK(std::filesystem::file_size(folder.file("a.emdb")) < written_max / 4);
 }
 
 TEST_CASE("work beside its owner: each round sees what was handed over, an error is told once, an exception is thrown to the owner") {

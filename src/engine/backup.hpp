@@ -115,6 +115,7 @@ Result<void> Engine::backup_to(const std::string& target) {
     });
     if (!copied) return copied;
     {
+        const WritersStandBack stand_back(*this);
         const AllStripes lock(*this);
         if (auto finished = rewrite.finish(); !finished) return finished;
     }

@@ -181,7 +181,8 @@ Result<void> Engine::checkpoint() {
     if (!keeps_checkpoints()) return reference()->flusher().flush(true);
     CheckpointWriter checkpoint(*this, false);
     {
-        const auto lock = lock_all(nullptr);
+        const WritersStandBack stand_back(*this);
+        const auto lock = exclude_writers_to_append(nullptr);
         if (!lock) return lock.error();
         checkpoint.begin();
     }

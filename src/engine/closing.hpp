@@ -26,6 +26,7 @@ Result<void> Engine::close() {
     closing_.store(true, std::memory_order_relaxed);
     stop_auto_compaction();
     const std::lock_guard maintenance(maintenance_);
+    const WritersStandBack stand_back(*this);
     const AllStripes lock(*this);
     if (state_.load(std::memory_order_relaxed) == State::closed) return {};
     auto flushed = in_memory_ ? Result<void>() : close_journal();

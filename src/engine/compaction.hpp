@@ -163,6 +163,7 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
             // A directory that can't be synced is better found out while that is an ordinary error.
             if (auto synced = environment_.files().sync_directory_of(absolute_path_); !synced) return synced;
         }
+        const WritersStandBack stand_back(*this);
         const auto lock = exclude_writers(nullptr);
         if (!lock) return lock.error();
         if (auto finished = rewrite.finish(); !finished) return finished;

@@ -28,7 +28,8 @@
 //
 // Locks, in the order in which they are taken: maintenance_ -> stripes (ascending) -> publishing_ -> registry_; stripes -> Journal's
 // growth lock. Flusher's own lock is held for moments and takes no other. Readers take none of them, except that get_many and its
-// kin fall back to publishing_ after a few tries; no file operation and no user code runs under that.
+// kin fall back to publishing_ after a few tries; no file operation and no user code runs under that. Writers let the holder of
+// maintenance_ go first (WritersStandBack).
 
 #include <array>
 #include <atomic>
@@ -188,6 +189,7 @@ private:
     friend class ChangeOver;
     friend class AutoCompaction;
     friend struct EngineOpening;
+    friend class EngineInspection;  // of the tests
 
     enum class State : std::uint8_t { open, closed };
 
@@ -220,6 +222,22 @@ private:
 
     private:
         Engine* engine_;
+    };
+
+    /// Writers that come while it lives wait, with no lock held: whoever wants all stripes gets them as soon as those writers are done that
+    /// have one already. A mutex alone lets writers who come back at once go first, again and again. By the holder of maintenance_.
+    class WritersStandBack {
+    public:
+        explicit WritersStandBack(Engine& engine) noexcept : flag_(engine.stand_back_) { flag_.store(true, std::memory_order_relaxed); }
+        WritersStandBack(const WritersStandBack&) = delete;
+        WritersStandBack& operator=(const WritersStandBack&) = delete;
+        ~WritersStandBack() {
+            flag_.store(false, std::memory_order_relaxed);
+            wake_waiters(flag_);
+        }
+
+    private:
+        std::atomic<bool>& flag_;
     };
 
     /// The time in which changes of many keys become visible together: get_many and its kin look again when it is over.
@@ -311,8 +329,10 @@ private:
 
     // Write path.
     Result<void> refuse_write_locked(const KeyspaceState* keyspace) const;
+    Result<void> wait_to_write() const;
     Result<std::unique_lock<std::mutex>> lock_stripe(const KeyspaceState& keyspace, KeyHash hash);
     Result<AllStripes> exclude_writers(const KeyspaceState* keyspace);
+    Result<AllStripes> exclude_writers_to_append(const KeyspaceState* keyspace);
     Result<AllStripes> lock_all(const KeyspaceState* keyspace);
     static Result<void> check_sizes(Bytes key, std::uint64_t value_size);
     Result<Current> find_current(const KeyspaceState& keyspace, KeyHash hash, Bytes key, PlainText& text) const;
@@ -435,6 +455,7 @@ private:
     std::shared_ptr<AutoCompaction> auto_compaction_;  ///< null: off
     alignas(64) std::atomic<State> state_{State::closed};  ///< open once recovery has succeeded: only then is there a tail to close
     std::atomic<std::uintptr_t> transaction_thread_{0};
+    std::atomic<bool> stand_back_{false};  ///< see WritersStandBack
     std::atomic<std::uint64_t> writes_since_flush_{0};
     mutable std::mutex publishing_;
     std::atomic<std::uint64_t> commits_{0};  ///< odd while Publishing

@@ -84,6 +84,7 @@ private:
     Journal& target_journal() noexcept { return target_->journal(); }
 
     Result<void> begin(OpenedFile& fresh) {
+        const Engine::WritersStandBack stand_back(source_);
         const Engine::AllStripes lock(source_);
         if (auto allowed = go_on(); !allowed) return allowed;
         copied_ = source_journal().completed();
@@ -243,6 +244,7 @@ private:
                 held *= 2;
             }
             if (auto copied = copy_frames(copied_ + (std::min)(now, freely)); !copied) return copied;
+            const Engine::WritersStandBack stand_back(source_);
             const Engine::AllStripes lock(source_);
             if (auto copied = copy_frames(copied_ + (std::min)(left(), held)); !copied) return copied;
         }

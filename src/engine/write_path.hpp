@@ -36,8 +36,15 @@ Result<void> Engine::refuse_write_locked(const KeyspaceState* keyspace) const {
     return {};
 }
 
+// What every writer passes before it takes a lock.
+Result<void> Engine::wait_to_write() const {
+    if (auto allowed = refuse_write(); !allowed) return allowed;
+    while (stand_back_.load(std::memory_order_relaxed)) [[unlikely]] wait_for_change(stand_back_, true, std::memory_order_relaxed);
+    return {};
+}
+
 Result<std::unique_lock<std::mutex>> Engine::lock_stripe(const KeyspaceState& keyspace, KeyHash hash) {
-    if (auto allowed = refuse_write(); !allowed) return std::move(allowed).error();
+    if (auto allowed = wait_to_write(); !allowed) return std::move(allowed).error();
     std::unique_lock lock(stripe_of(keyspace, hash.shard()).mutex);
     if (auto allowed = refuse_write_locked(&keyspace); !allowed) return std::move(allowed).error();
     while (wants_session()) [[unlikely]] {
@@ -58,6 +65,11 @@ Result<Engine::AllStripes> Engine::exclude_writers(const KeyspaceState* keyspace
 }
 
 Result<Engine::AllStripes> Engine::lock_all(const KeyspaceState* keyspace) {
+    if (auto allowed = wait_to_write(); !allowed) return std::move(allowed).error();
+    return exclude_writers_to_append(keyspace);
+}
+
+Result<Engine::AllStripes> Engine::exclude_writers_to_append(const KeyspaceState* keyspace) {
     auto lock = exclude_writers(keyspace);
     if (lock && wants_session()) [[unlikely]] {
         if (auto begun = begin_session(); !begun) return std::move(begun).error();
