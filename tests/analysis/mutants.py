@@ -47,7 +47,7 @@ BAR_PERCENT = 90
 RESERVE_PERCENT = 60  # so many more are compiled in, to take the places of equivalent ones
 SECONDS_MIN = 30  # however quick a program is, it gets this long to fail
 MEMORY_MAX = 4 << 30
-FILE_MAX = 2 << 30
+FILE_MAX = 8 << 30
 SWITCHES_MAX = 4096
 
 HEADER = """#pragma once
