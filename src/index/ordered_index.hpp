@@ -146,9 +146,13 @@ public:
             room ? unlock(leaf) : unlock_unchanged(leaf);
             if (room) return;
         }
-        for (;;) {
+        NodePool::Promise more;
+        for (unsigned rounds = 0;;) {
             const Place leaf = descend(key);
             if (leaf.node == nullptr || leaf.node->entries() == TreeNode::leaf_max) {
+                // The caller's promise lasts for one way down. If others have filled the leaf again since, it takes more, and if there is
+                // no memory, it is waited for: the frame is in the journal.
+                if (rounds++ > 0 && !(more = NodePool::Promise(*pool_, nodes_for_one))) continue;
                 make_space(key);
                 continue;
             }
