@@ -372,6 +372,18 @@ TEST_CASE("auto_compact: off by default; on, it keeps the file within its bound 
     }
 }
 
+TEST_CASE("auto_compact: several threads close the database at once, in the middle of a compaction") {
+    const TempFolder folder;
+    for (int round = 0; round < 30; ++round) {
+        Emdb db = Emdb::builder().path(folder.file("a.emdb")).auto_compact(0.1, 1).build().value();
+        for (std::size_t i = 0; i < 2000; ++i) db.insert(key(i % 500), value(i)).value();
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 4; ++i) threads.emplace_back([&] { CHECK(db.close()); });
+        for (std::thread& thread : threads) thread.join();
+        CHECK(Emdb::open(folder.file("a.emdb")).value().len().value() == 500);
+    }
+}
+
 TEST_CASE("auto_compact: an error goes to the log, and later it succeeds") {
     const TempFolder folder;
     const std::string path = folder.file("a.emdb");

@@ -324,11 +324,11 @@ TEST_CASE("writers that come while maintenance waits for its turn wait, too, and
     CHECK(engine->list_namespaces().value().size() == 1);
 }
 
-TEST_CASE("maintenance beside sixteen writers ends, and the file stays small") {
+// In memory, where it does not wait for a disk.
+TEST_CASE("a compaction beside sixteen writers ends, and they have not written much meanwhile") {
     constexpr std::size_t batch_size = 20;
-    constexpr std::uint64_t written_max = 1'500'000'000;  // 20 to 100 million on two cores
-    TempFolder folder;
-    Emdb db = Emdb::open(folder.file("a.emdb")).value();
+    constexpr std::uint64_t written_max = 1'000'000'000;  // a hundredth of that on two cores
+    Emdb db = Emdb::open_in_memory();
     for (int i = 0; i < 20'000; ++i) db.insert("key." + std::to_string(i), std::string(100, 'v')).value();
     std::atomic<std::uint64_t> written{0};
     std::atomic<bool> closed{false};
@@ -346,13 +346,11 @@ TEST_CASE("maintenance beside sixteen writers ends, and the file stays small") {
         });
     }
     db.compact().value();
-    db.checkpoint().value();
-    db.backup_to(folder.file("b.emdb")).value();
-    db.close().value();
     closed.store(true);
+    const std::uint64_t meanwhile = written.load();
     for (auto& thread : threads) thread.join();
-    CHECK(written.load() < written_max);
-    CHECK(std::filesystem::file_size(folder.file("a.emdb")) < written_max / 4);
+    MESSAGE(meanwhile << " bytes were written meanwhile");
+    CHECK(meanwhile < written_max);
 }
 
 TEST_CASE("work beside its owner: each round sees what was handed over, an error is told once, an exception is thrown to the owner") {

@@ -208,6 +208,8 @@ const std::vector<Call>& calls() {
             const auto stats = p.db->stats();
             if (p.allowed(stats)) p.must(stats->namespace_count <= 2, "a namespace that never was");
             p.allowed(p.db->len());
+            const auto names = p.db->list_namespaces();
+            if (p.allowed(names)) p.must(names->size() <= 2, "a namespace that never was");
         }},
         {"async calls", 20, [](Pair& p, std::uint64_t i) {
             auto async = emdb::AsyncEmdb::from_sync(*p.db);
