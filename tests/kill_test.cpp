@@ -148,6 +148,7 @@ emdb::Result<emdb::Emdb> open(const std::string& path, emdb::AppendMode mode, bo
 
 /// What goes on beside the writing.
 enum class Upkeep { none, compactions, checkpoints };
+constexpr std::uint64_t file_size_max = 32'000'000;
 
 /// Writes until it is killed. Never returns, and leaves the parent's objects alone.
 [[noreturn]] void child(const std::string& path, emdb::AppendMode mode, bool range_scans, Upkeep upkeep,
@@ -164,6 +165,10 @@ enum class Upkeep { none, compactions, checkpoints };
             for (std::uint64_t sequence = first[thread];; ++sequence) {
                 if (auto done = carry_out(db, *mirror, Work(thread, sequence)); !done) give_up(progress, done.error());
                 progress.returned[thread].store(sequence, std::memory_order_release);
+                // Compactions wait for the disk, which writers don't.
+                while (upkeep == Upkeep::compactions && sequence % 64 == 0 && db.stats().value().file_size_bytes > file_size_max) {
+                    std::this_thread::yield();
+                }
                 if (sequence % 512 == 0 && thread == 0) {
                     if (auto flushed = db.flush(); !flushed) give_up(progress, flushed.error());
                 }
