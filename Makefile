@@ -60,7 +60,7 @@ help:
 	@echo 'make check         the tests and the long proof: power cuts, faults, fuzzing, races, platforms, analysis'
 	@echo 'make soak          the same without end, for MINUTES=60'
 	@echo 'make coverage      lines and branches of src/ that the tests run, build/coverage/report.txt'
-	@echo 'make check-mutants how many small changes that break the engine the tests notice; an hour'
+	@echo 'make check-mutants how many small changes that break the engine the tests notice; 20 minutes'
 	@echo 'make install       emdb.hpp and emdb.pc under PREFIX ($(PREFIX)); DESTDIR is put before it. make uninstall'
 	@echo 'make docs          the reference as HTML, build/docs/html/index.html (by Doxygen)'
 	@echo 'make deps          install what the tests lack (make test does it by itself)'

@@ -5,6 +5,7 @@
 #   make coverage          which lines and branches of src/ the test programs run: build/coverage/report.txt, missed.txt, annotated/
 
 CHECKS += analysis
+SOAKS += mutants
 
 COVERAGE_LINES_MIN ?= 95
 COVERAGE_BRANCHES_MIN ?= 85
@@ -38,7 +39,10 @@ CORPUS_OBJECTS = $(FUZZ_CLI:%=$(BUILD)/tests/cli/%.o)
 MODEL_OBJECTS = $(RACES_MODEL:%=$(RACES)/%.o)
 THREAD_OBJECTS = $(RACES_THREAD_TESTS:%=$(RACES)/g++/%.o)
 
-.PHONY: check-mutants
+.PHONY: check-mutants soak-mutants
+# Other mutants each time.
+soak-mutants:
+	@$(MAKE) --no-print-directory check-mutants MUTANTS_SEED=$$(date +%s)
 check-mutants: export EMDB_FAULT_STEP = 400
 check-mutants: export EMDB_POWER_CUTS = 5000
 check-mutants: export EMDB_NONCE_RUNS = 300
