@@ -148,7 +148,7 @@ emdb::Result<emdb::Emdb> open(const std::string& path, emdb::AppendMode mode, bo
 
 /// What goes on beside the writing.
 enum class Upkeep { none, compactions, checkpoints };
-constexpr std::uint64_t file_size_max = 32'000'000;
+constexpr std::uint64_t file_size_max = 32'000'000;  ///< where writers wait for a compaction
 
 /// Writes until it is killed. Never returns, and leaves the parent's objects alone.
 [[noreturn]] void child(const std::string& path, emdb::AppendMode mode, bool range_scans, Upkeep upkeep,
@@ -194,7 +194,7 @@ std::uint64_t total(const Progress& progress) {
 /// Kills the child after so many compactions and then so many returned writes more, or so soon after its start. Returns what went wrong if
 /// it ended by itself, or got stuck.
 std::string kill_child(pid_t pid, const Progress& progress, std::uint64_t compactions, std::uint64_t writes,
-                std::chrono::microseconds delay) {
+                       std::chrono::microseconds delay) {
     const auto start = std::chrono::steady_clock::now();
     const std::uint64_t compactions_target = progress.compactions.load() + compactions;
     std::uint64_t target = total(progress) + writes;

@@ -137,6 +137,7 @@ Result<void> Engine::compact_into(FunctionRef<Result<void>(OpenedFile&)> prepare
     {
         const std::lock_guard maintenance(maintenance_);
         {
+            const WritersStandBack stand_back(*this);
             const auto lock = exclude_writers(nullptr);
             if (!lock) return lock.error();
         }

@@ -284,6 +284,16 @@ TEST_CASE("the ordered index is right in every interleaving, and each of its mem
         well_formed_with(program, tree, "a b c c1 c2 d d1 e");
     }, 1'000});
 
+    campaign.add({"a leaf that is filled again before the writer that had it split comes back to it", [](Program& program) {
+        auto tree = std::make_shared<Tree>("abcde");
+        tree->insert("c2");
+        program.thread([tree] { tree->insert_with(2, "c1"); });
+        program.thread([tree] {
+            for (const char* const key : {"a1", "a2", "a3"}) tree->insert_with(4, key);
+        });
+        well_formed_with(program, tree, "a a1 a2 a3 b c c1 c2 d e");
+    }, 1'000});
+
     campaign.add({"the first key of an index, and a reader", [](Program& program) {
         auto tree = std::make_shared<Tree>("");
         program.thread([tree] { tree->insert_with(1, "a"); });

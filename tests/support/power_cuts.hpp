@@ -1,5 +1,6 @@
 #pragma once
-// Cutting the power, or the process, everywhere: for tests that run one call over and over on a simulated disk.
+// Cutting the power, or the process, or failing an operation, everywhere: for tests that run one call or life over and over on a simulated
+// disk.
 //
 // Needs the implementation half of emdb.hpp (EMDB_IMPLEMENTATION defined before its first include) and doctest.
 
