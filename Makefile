@@ -6,7 +6,7 @@ $(if $(CXX),,$(error there is no C++ compiler here: install one (on Debian: apt-
 endif
 PYTHON ?= python3
 STD ?= c++20
-CXXFLAGS ?= -O1
+CXXFLAGS ?= -Og
 DIR ?= .
 PREFIX ?= /usr/local
 
@@ -27,15 +27,16 @@ TESTS := $(wildcard tests/*_test.cpp)
 WHITE_BOX_TESTS := $(if $(TESTS),$(shell grep -l '^\#define EMDB_IMPLEMENTATION' $(TESTS)))
 BLACK_BOX_TESTS := $(filter-out $(WHITE_BOX_TESTS),$(TESTS))
 TEST_PROGRAMS := $(if $(BLACK_BOX_TESTS),$(BUILD)/tests/black_box) $(WHITE_BOX_TESTS:tests/%.cpp=$(BUILD)/tests/%)
-SCRIPT_TESTS = 'tests/header_test.py -k gcc' \
-    $(filter-out tests/header_test.py $(LONG_SCRIPT_TESTS),$(wildcard tests/*_test.py))
+SCRIPT_TESTS = $(filter-out $(LONG_SCRIPT_TESTS),$(wildcard tests/*_test.py))
 
 # What `make test` leaves to `make test-long`, and that to `make check`: it is to take less than five minutes on two cores. These
 # take a compiler or a simulated disk long, or are about what is around the header.
-LONG_SCRIPT_TESTS := $(wildcard $(patsubst %,tests/%_test.py,examples features format install readme))
+LONG_SCRIPT_TESTS := $(wildcard $(patsubst %,tests/%_test.py,header examples features readme install format cli_transfer))
 LONG_TEST_PROGRAMS = $(FUZZ_TEST_PROGRAMS) $(filter $(patsubst %,$(BUILD)/tests/%_test,async_asio compaction_faults contract_features \
     encrypted_inspection encrypted_power_cut encryption_secrecy encryption_tampering iouring),$(TEST_PROGRAMS))
-QUICK_TEST_PROGRAMS = $(filter-out $(LONG_TEST_PROGRAMS),$(TEST_PROGRAMS))
+# The longest ones first, so that nobody waits for one of them at the end.
+QUICK_TEST_PROGRAMS = $(filter %/power_cut_test %/black_box,$(TEST_PROGRAMS)) \
+    $(filter-out %/power_cut_test %/black_box $(LONG_TEST_PROGRAMS),$(TEST_PROGRAMS))
 
 .PHONY: all help header install uninstall docs deps test test-long test-programs demo bench cli examples check-header warnings features sanitize format clean FORCE
 .DELETE_ON_ERROR:
@@ -135,22 +136,25 @@ docs: emdb.hpp
 
 # --- tests
 
+# What some tests need and are skipped without.
+try_deps = for name in $(1); do CPPFLAGS='$(CPPFLAGS)' tests/deps.sh $$name || echo "Going on without $$name: its tests are skipped."; done
+
 deps:
 	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
-	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh asio || echo 'Going on without Asio: its tests are skipped.'
-	@[ "$$(uname)" != Linux ] || CPPFLAGS='$(CPPFLAGS)' tests/deps.sh liburing || echo 'Going on without liburing: its tests are skipped.'
+	@$(call try_deps,asio $(if $(filter Linux,$(shell uname)),liburing))
 
 test-programs: $(TEST_PROGRAMS)
 
 # Programs that do not build count as a failure, and the rest still runs.
 test: deps
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) header $(QUICK_TEST_PROGRAMS) $(BUILD)/tests/emdb || failed='--failed=build'; \
-	$(PYTHON) tests/run.py $$failed $(SCRIPT_TESTS) $(QUICK_TEST_PROGRAMS)
+	$(PYTHON) tests/run.py $$failed $(QUICK_TEST_PROGRAMS) $(SCRIPT_TESTS)
 
 # The rest of the tests.
 test-long: deps
+	@$(call try_deps,clang-runtime lmdb-utils db-util doxygen pkg-config)
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) header $(LONG_TEST_PROGRAMS) $(BUILD)/tests/emdb || failed='--failed=build'; \
-	$(PYTHON) tests/run.py --title 'long tests' $$failed 'tests/header_test.py -k clang' $(LONG_SCRIPT_TESTS) $(LONG_TEST_PROGRAMS)
+	$(PYTHON) tests/run.py --title 'long tests' $$failed $(LONG_SCRIPT_TESTS) $(LONG_TEST_PROGRAMS)
 
 # Objects are rebuilt when the compiler or the flags change.
 $(BUILD)/tests/flags: FORCE
@@ -193,7 +197,7 @@ $(BUILD)/tests/emdb: $(patsubst %,$(BUILD)/tests/cli/%.o,$(CLI))
 -include $(wildcard $(BUILD)/tests/*.d $(BUILD)/tests/cli/*.d)
 
 warnings:
-	@tests/deps.sh clang
+	@tests/deps.sh doctest clang
 	@$(PYTHON) tests/run.py --title warnings --timeout 1200 'tests/header/matrix.py -k Warnings'
 
 features:
@@ -223,7 +227,14 @@ CHECKS :=
 SOAKS :=
 -include $(sort $(wildcard tests/*/rules.mk))
 
-check: test test-long $(CHECKS:%=check-%)
+# All of them, whatever fails, and then the sum.
+check:
+	@mkdir -p $(BUILD); rm -f $(BUILD)/check_tally
+	@failed=; for part in test test-long $(CHECKS:%=check-%); do \
+	    echo "== $$part"; TEST_TALLY='$(CURDIR)/$(BUILD)/check_tally' $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	done; \
+	echo; [ -z "$$failed" ] || echo "Failed:$$failed"; \
+	$(PYTHON) tests/run.py --sum $(BUILD)/check_tally; [ -z "$$failed" ]
 
 soak: $(SOAKS:%=soak-%)
 

@@ -286,6 +286,36 @@ TEST_CASE("compact: ranges are in order afterwards, in every keyspace, also of w
     CHECK(db.range_prefix(key(5)).value().at(0).value == "new");
 }
 
+TEST_CASE("compact: a record that can't be read any more stops it, whichever it is, and the others are still there") {
+    constexpr std::size_t count = 150;  // of a few leaves
+    constexpr std::size_t head_size = 8;
+    for (const bool range_scans : {false, true}) {
+        CAPTURE(range_scans);
+        for (std::size_t damaged = 0; damaged < count; ++damaged) {
+            CAPTURE(damaged);
+            const TempFolder folder;
+            const std::string path = folder.file("a.emdb");
+            Emdb db = Emdb::builder().path(path).enable_range_scans(range_scans).build().value();
+            fill(db, count);
+            db.flush().value();
+            const std::size_t at = bytes_of(path).find(key(damaged));
+            REQUIRE(at != std::string::npos);
+            {
+                std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+                file.seekp(static_cast<std::streamoff>(at - head_size));
+                file << std::string(head_size, '\0');
+            }
+            const auto compacted = db.compact();
+            REQUIRE(compacted == ErrorCode::corrupted);
+            CHECK(compacted.error().offset() == at - head_size);
+            CHECK(names_in(folder).size() == 2);  // the database and its lock
+            for (std::size_t i = 0; i < count; ++i) {
+                if (i != damaged) REQUIRE(db.get(key(i)).value() == value(i));
+            }
+        }
+    }
+}
+
 #if EMDB_TTL
 TEST_CASE("compact: expired and removed records are gone from the file, and never back") {
     const TempFolder folder;

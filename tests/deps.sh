@@ -1,7 +1,9 @@
 #!/bin/sh
 # deps.sh NAME...: makes sure that what a make target needs is there, installing it from the distribution if it is not.
-# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-format, clang-tidy, cppcheck, llvm, libfuzzer,
-# openssl, libsodium, doxygen, valgrind, file-systems (makers of ext4, xfs, btrfs);
+# deps.sh --has NAME...: only says by its status whether it is.
+# Quick and silent when nothing is missing. Names: doctest, asio, liburing, clang, clang-runtime (of its sanitizers, fuzzing and coverage),
+# clang-format, clang-tidy, cppcheck, llvm, openssl, libsodium, lmdb-utils, db-util, pkg-config, doxygen, valgrind, file-systems (makers of
+# ext4, xfs, btrfs);
 # platform-windows, platform-aarch64, platform-s390x, platform-i686: what builds and runs programs for them;
 # and for the benchmarks lmdb, rocksdb, leveldb, sqlite, kyotocabinet, tkrzw, wiredtiger.
 set -u
@@ -15,8 +17,8 @@ has_program() {
     command -v "$1" >/dev/null
 }
 
-# Clang's runtime for fuzzing and sanitizers comes in a package of its own with some versions.
-has_libfuzzer() {
+# Comes in a package of its own with some versions.
+has_clang_runtime() {
     command -v clang++ >/dev/null && [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer-$(uname -m).a)" ] ||
         [ -e "$(clang++ -print-file-name=libclang_rt.fuzzer.a 2>/dev/null)" ]
 }
@@ -35,13 +37,15 @@ present() {
     kyotocabinet) has_header kcpolydb.h ;;
     tkrzw) has_header tkrzw_dbm.h ;;
     wiredtiger) has_header wiredtiger.h ;;
-    clang) command -v clang++ >/dev/null ;;
-    llvm) has_program clang++ && has_program llvm-cov && has_program llvm-profdata ;;
-    clang-format | clang-tidy | cppcheck | doxygen) command -v "$1" >/dev/null ;;
+    clang) has_program clang++ ;;
+    llvm) has_clang_runtime && has_program llvm-cov && has_program llvm-profdata ;;
+    clang-format | clang-tidy | cppcheck | doxygen | pkg-config) has_program "$1" ;;
+    lmdb-utils) has_program mdb_load && has_program mdb_dump ;;
+    db-util) has_program db_load && has_program db_dump ;;
     platform-windows) has_program x86_64-w64-mingw32-g++-posix && { [ -x /usr/lib/wine/wine64 ] || has_program wine64 || has_program wine; } ;;
     platform-i686) has_program i686-linux-gnu-g++ ;;
     platform-*) has_program "${1#platform-}-linux-gnu-g++" && has_program "qemu-${1#platform-}" ;;
-    libfuzzer) has_libfuzzer ;;
+    clang-runtime) has_clang_runtime ;;
     valgrind) has_program valgrind && has_header valgrind/helgrind.h ;;
     file-systems) PATH=$PATH:/usr/sbin:/sbin; has_program mkfs.ext4 && has_program mkfs.xfs && has_program mkfs.btrfs ;;
     *) echo "deps.sh: unknown name '$1'" >&2; exit 2 ;;
@@ -59,8 +63,8 @@ package_of() {
     platform-windows) echo g++-mingw-w64-x86-64-posix wine64 ;;
     platform-i686) echo g++-i686-linux-gnu ;;
     platform-*) echo "g++-${1#platform-}-linux-gnu" qemu-user ;;
-    llvm) echo clang llvm ;;
-    libfuzzer) echo "clang $(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
+    llvm) echo "$(package_of clang-runtime) llvm" ;;
+    clang-runtime) echo "clang $(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
     lmdb) echo liblmdb-dev ;;
     rocksdb) echo librocksdb-dev ;;
     leveldb) echo libleveldb-dev ;;
@@ -72,11 +76,17 @@ package_of() {
     esac
 }
 
+only_looks=
+if [ "${1:-}" = --has ]; then
+    only_looks=yes
+    shift
+fi
 packages=
 for name; do
     present "$name" || packages="$packages $(package_of "$name")"
 done
 [ -n "$packages" ] || exit 0
+[ -z "$only_looks" ] || exit 1
 
 give_up() {
     echo "Please install$packages with your package manager ($1), then run this again." >&2

@@ -10,8 +10,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <random>
 #include <set>
 #include <string>
@@ -27,16 +29,23 @@ namespace {
 using namespace emdb::detail;
 using emdb::Bytes;
 
+/// How many of the next allocations that may fail do.
+unsigned allocations_to_refuse = 0;
+
 /// Frames for the index: an offset is a place in a list of keys, counted from 1.
 class Frames {
 public:
+    std::function<void()> on_read;
+
     std::uint64_t add(std::string key) {
         keys_.push_back(std::move(key));
         return keys_.size();
     }
     const std::string& key(std::uint64_t offset) const { return keys_[static_cast<std::size_t>(offset - 1)]; }
     static Bytes read(const void* frames, std::uint64_t offset, PlainText&) noexcept {
-        const auto& keys = static_cast<const Frames*>(frames)->keys_;
+        const auto& self = *static_cast<const Frames*>(frames);
+        if (self.on_read) self.on_read();
+        const auto& keys = self.keys_;
         return offset == 0 || offset > keys.size() ? Bytes() : Bytes(keys[static_cast<std::size_t>(offset - 1)]);
     }
 
@@ -315,6 +324,31 @@ TEST_CASE("the pool holds what it has promised, and lets go of what nobody needs
     CHECK(static_cast<bool>(NodePool::Promise()));
 }
 
+TEST_CASE("an insertion whose leaf is filled again before it comes back to it waits for the memory for another split") {
+    const auto key = [](unsigned number, const std::string& behind = "") {
+        return std::string(20, 'p') + std::to_string(1000 + number) + behind;  // windows tie: every comparison reads a key
+    };
+    const auto insert_into_full_leaf = [&](const std::function<void(Tree&)>& on_read) {
+        Tree tree;
+        for (unsigned i = 0; i < TreeNode::leaf_max; ++i) tree.put(key(i));
+        tree.frames.on_read = [&] { on_read(tree); };
+        tree.put(key(0, " and a half"));
+        tree.frames.on_read = nullptr;
+        CHECK(tree.complaint() == "");
+        return OrderedIndexInspection(tree.index).leaves;
+    };
+    std::size_t reads = 0;
+    CHECK(insert_into_full_leaf([&](Tree&) { ++reads; }) == 2);
+    // The last read is that of the search in the half that it belongs to.
+    CHECK(insert_into_full_leaf([&](Tree& tree) {
+              if (--reads != 0) return;
+              for (unsigned i = TreeNode::leaf_max / 2; i < TreeNode::leaf_max; ++i) tree.put(key(0, std::to_string(i)));
+              while (tree.pool->memory_bytes() != 0) TreeNode::destroy(tree.pool->take());
+              allocations_to_refuse = 3;
+          }) == 3);
+    CHECK(allocations_to_refuse == 0);
+}
+
 TEST_CASE("an entry is found by its frame even when its key can't be compared any more") {
     Tree tree;
     for (int i = 0; i < 2000; ++i) tree.put(std::to_string(i));
@@ -383,3 +417,16 @@ TEST_CASE("writers of different keys and readers: the tree stays whole, and scan
 
 }  // namespace
 }  // namespace emdb_test
+
+// Nodes are made by this one.
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+    if (emdb_test::allocations_to_refuse != 0) {
+        --emdb_test::allocations_to_refuse;
+        return nullptr;
+    }
+    try {
+        return ::operator new(size, alignment);
+    } catch (...) {
+        return nullptr;
+    }
+}

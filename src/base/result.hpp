@@ -123,6 +123,9 @@ private:
     }
 };
 
+// Out of line, or GCC 12 warns of an error's string in what holds a value: "may be used uninitialized".
+[[gnu::noinline]] inline void destroy_error(Error& error) noexcept { std::destroy_at(&error); }
+
 }  // namespace detail
 
 /// A value of T or an Error. Unlike std::expected, `value()` and `*` on an rvalue return BY VALUE, so that
@@ -199,7 +202,7 @@ public:
         if (has_value_) {
             std::destroy_at(std::addressof(storage_.value));
         } else {
-            std::destroy_at(std::addressof(storage_.error));
+            detail::destroy_error(storage_.error);
         }
     }
 

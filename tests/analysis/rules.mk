@@ -60,5 +60,5 @@ check-mutants:
 
 # clang-tidy and cppcheck over the implementation, and MemorySanitizer.
 check-analysis:
-	@tests/deps.sh clang clang-tidy cppcheck || echo 'Going on without what is missing of these: it is skipped.'
+	@$(call try_deps,clang-runtime clang-tidy cppcheck)
 	@$(PYTHON) tests/run.py --title analysis --timeout 1800 tests/analysis/analysis_check.py

@@ -240,6 +240,52 @@ TEST_CASE("faults: a compaction in the background that gets no memory ends no pr
     }
 }
 
+// The scenario's lives say the same with FAULT_STEP=1 only; here every allocation of an opening fails.
+TEST_CASE("faults: an opening that gets no memory is an error, or the database has all its indexes") {
+    const TempFolder folder;
+    const std::string path = folder.file("a.emdb");
+    const auto open = [&] { return emdb::Emdb::builder().path(path).enable_range_scans(true).build(); };
+    const auto fill = [](emdb::Keyspace& keyspace) {
+        for (char key = 'a'; key <= 'z'; ++key) keyspace.insert(std::string(1, key), std::string(100, key)).value();
+    };
+    const auto check = [](const emdb::Keyspace& keyspace) {
+        CHECK(keyspace.range(emdb::Range::all()).value().size() == 26);
+        CHECK(keyspace.get("k").value() == std::string(100, 'k'));
+    };
+    {
+        emdb::Emdb db = open().value();
+        fill(db);
+        auto space = db.open_namespace("space").value();
+        fill(space);
+    }
+    for (const Trouble& trouble : memory_troubles) {
+        for (const bool has_checkpoint : {true, false}) {
+            std::uint64_t refused = 0;
+            for (std::uint64_t nth = 1;; ++nth) {
+                CAPTURE(nth);
+                if (!has_checkpoint) std::filesystem::remove(path + ".meta");
+                injector.begin(trouble, nth);
+                std::optional<emdb::Result<emdb::Emdb>> opened;
+                try {
+                    const Armed armed;
+                    opened.emplace(open());
+                } catch (const std::bad_alloc&) {
+                }
+                const bool met = injector.injected() != 0;
+                CHECK((met || (opened && *opened)));
+                if (!met) break;
+                if (!opened || !*opened) {
+                    ++refused;
+                    continue;
+                }
+                check(**opened);
+                check((*opened)->open_namespace("space").value());
+            }
+            CHECK(refused > 10);
+        }
+    }
+}
+
 TEST_CASE("faults: the scenario makes every call there is, and each has failed") {
     if (std::getenv("EMDB_FAULT") != nullptr) return;
     for (std::size_t i = 0; i < call_count; ++i) {

@@ -24,7 +24,7 @@ check-faults soak-faults: export EMDB_COUNTS = $(FAULTS)/counts
 FAULT_STEP ?= 25
 check-faults: $(FAULTS)/power_cuts $(FAULTS)/faults $(FAULTS)/full_disk
 	@rm -f $(FAULTS)/counts
-	@tests/deps.sh file-systems || echo 'Going on without file systems to fill up: their tests are skipped.'
+	@$(call try_deps,file-systems)
 	@EMDB_FAULT_STEP=$(FAULT_STEP) $(PYTHON) tests/run.py --title faults --timeout 1800 \
 	    tests/faults/power_cuts_test.py tests/faults/full_disk_test.py $(FAULTS)/faults; \
 	status=$$?; cat $(FAULTS)/counts; exit $$status

@@ -27,13 +27,13 @@ build/fuzz/targets: build/fuzz/targets.o $(FUZZ_CLI:%=build/fuzz/cli_%.o)
 
 check-fuzz soak-fuzz: export FUZZ_TARGETS := $(FUZZ_TARGETS)
 check-fuzz:
-	@tests/deps.sh libfuzzer
+	@tests/deps.sh clang-runtime
 	@rm -f build/fuzz/summary; $(MAKE) $(SUBMAKE_FLAGS) build/fuzz/targets || rm -f build/fuzz/targets
 	@status=0; FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTHON) tests/run.py --title 'hostile files' --timeout 36000 tests/fuzz/run_fuzzers.py \
 	    || status=1; cat build/fuzz/summary 2>/dev/null; exit $$status
 
 soak-fuzz:
-	@tests/deps.sh libfuzzer
+	@tests/deps.sh clang-runtime
 	@rm -f build/fuzz/summary; $(MAKE) $(SUBMAKE_FLAGS) build/fuzz/targets || rm -f build/fuzz/targets
 	@status=0; FUZZ_MINUTES=$(MINUTES) $(PYTHON) tests/run.py --title 'hostile files' --timeout 3600000 tests/fuzz/run_fuzzers.py \
 	    || status=1; cat build/fuzz/summary 2>/dev/null; exit $$status

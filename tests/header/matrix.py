@@ -65,6 +65,12 @@ def optimised_test(value):
     return lambda self: self.compile(IMPLEMENTATION, "-O2", *WARNINGS, *defines(every_feature(value, self.compiler)))
 
 
+def calls_optimised_test(self):
+    # What users' code with every call of a Result in it would be warned of.
+    self.compile(ROOT / "tests" / "result_test.cpp", "-O2", "-Wall", "-Wextra", "-Werror")
+
+
+Warnings.test_optimised_calls_of_results = calls_optimised_test
 for each in (0, 1):
     setattr(Warnings, f"test_optimised_with_all_features_{each}", optimised_test(each))
 

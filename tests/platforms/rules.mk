@@ -32,9 +32,8 @@ crypto_test_QEMU_OPTIONS = -tce=*core*dumps*
 
 check-platforms:
 	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
-	@here=; for platform in $(PLATFORMS); do \
-	    if tests/deps.sh platform-$$platform; then here="$$here $$platform"; else echo "Going on without $$platform: it is skipped."; fi; \
-	done; \
+	@$(call try_deps,$(PLATFORMS:%=platform-%))
+	@here=; for platform in $(PLATFORMS); do ! tests/deps.sh --has platform-$$platform || here="$$here $$platform"; done; \
 	$(MAKE) $(SUBMAKE_FLAGS) run-platforms PLATFORMS_HERE="$$here"
 
 # A command in front of the program of exchange.cpp for each platform; none where the platform's compiler is missing.

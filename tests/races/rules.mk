@@ -7,7 +7,7 @@ RACES = $(BUILD)/races
 RACES_MODEL = explorer shared_memory memory_hooks campaign surroundings
 RACES_MODEL_TESTS = explorer_test hash_index_model journal_model ordered_index_model pins_model
 RACES_THREAD_TESTS = pairs_test linearizability_test
-RACES_COMPILERS = $(foreach compiler,g++ clang++,$(if $(shell command -v $(compiler)),$(compiler)))
+RACES_COMPILERS := $(shell command -v g++ >/dev/null && echo g++; tests/deps.sh --has clang-runtime && echo clang++)
 RACES_FEATURES = -DEMDB_ASYNC=1 -DEMDB_NESTED=1
 RACES_PROGRAMS = $(RACES_MODEL_TESTS:%=$(RACES)/%) \
     $(foreach compiler,$(RACES_COMPILERS),$(RACES_THREAD_TESTS:%=$(RACES)/$(compiler)/%))
@@ -38,24 +38,29 @@ $(foreach compiler,$(RACES_COMPILERS),$(eval $(call races_compiler,$(compiler)))
 
 -include $(wildcard $(RACES)/*.d $(RACES)/*/*.d)
 
-.PHONY: check-races soak-races
+.PHONY: check-races soak-races run-races
 # Who clears holds 64 stripes at once; the detector of deadlocks has room for fewer.
 check-races soak-races: export TSAN_OPTIONS = die_after_fork=0 detect_deadlocks=0 halt_on_error=1
-check-races: $(RACES_PROGRAMS)
-	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title races --timeout 1200 $(RACES_PROGRAMS)
-
 soak-races: export MINUTES_OF_PAIRS = $(MINUTES)
 soak-races: export SCALE = 100
-soak-races: $(RACES_PROGRAMS)
-	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title 'races, for long' --timeout $$(($(MINUTES) * 60 + 7200)) $(RACES_PROGRAMS)
+soak-races: export RACES_TIMEOUT = $(shell echo $$(($(MINUTES) * 60 + 7200)))
+check-races soak-races: export RACES_TIMEOUT ?= 1200
+# In a make of its own, which knows what compilers there are by then.
+check-races soak-races: deps
+	@$(call try_deps,clang-runtime)
+	@$(MAKE) $(SUBMAKE_FLAGS) run-races
+
+run-races:
+	@failed=; $(MAKE) $(SUBMAKE_FLAGS) $(RACES_PROGRAMS) || failed='--failed=build'; \
+	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title races --timeout $(RACES_TIMEOUT) $$failed $(RACES_PROGRAMS)
 
 # Locks, by valgrind's helgrind: two minutes, and 4 GB of memory.
 CHECKS += helgrind
 .PHONY: check-helgrind
 check-helgrind:
 	@CPPFLAGS='$(CPPFLAGS)' tests/deps.sh doctest
-	@tests/deps.sh valgrind || echo 'Going on without valgrind: what it looks at is skipped.'
-	@failed=; ! tests/deps.sh valgrind 2>/dev/null || $(MAKE) $(SUBMAKE_FLAGS) $(RACES)/lock_paths_test || failed='--failed=build'; \
+	@$(call try_deps,valgrind)
+	@failed=; ! tests/deps.sh --has valgrind || $(MAKE) $(SUBMAKE_FLAGS) $(RACES)/lock_paths_test || failed='--failed=build'; \
 	$(PYTHON) tests/run.py --title helgrind --timeout 1200 $$failed 'tests/races/helgrind_check.py $(RACES)/lock_paths_test'
 
 $(RACES)/lock_paths_test.o: tests/races/lock_paths_test.cpp emdb.hpp $(BUILD)/tests/flags | deps
