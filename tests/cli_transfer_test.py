@@ -189,9 +189,13 @@ class BerkeleyDb(CommandLine):
         self.emdb("import", "a.emdb", stdin=self.DUMP)
         dump = self.emdb("export", "a.emdb", "-n", "names", "--no-mapsize")
         subprocess.run(["db_load", "b.db"], input=dump, cwd=self.folder, check=True)
-        back = subprocess.run(["db_dump", "-s", "names", "b.db"], capture_output=True, cwd=self.folder, check=True).stdout
-        self.emdb("import", "c.emdb", stdin=back)
-        self.assertEqual(self.emdb("scan", "c.emdb", "-n", "names"), self.emdb("scan", "a.emdb", "-n", "names"))
+        everything = subprocess.run(["db_dump", "b.db"], capture_output=True, cwd=self.folder, check=True).stdout
+        self.emdb("import", "c.emdb", stdin=everything)
+        # That of one database does not say its name.
+        one = subprocess.run(["db_dump", "-s", "names", "b.db"], capture_output=True, cwd=self.folder, check=True).stdout
+        self.emdb("import", "d.emdb", "-n", "names", stdin=one)
+        for name in ("c.emdb", "d.emdb"):
+            self.assertEqual(self.emdb("scan", name, "-n", "names"), self.emdb("scan", "a.emdb", "-n", "names"))
 
 
 if __name__ == "__main__":
