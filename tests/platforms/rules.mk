@@ -44,7 +44,7 @@ run-platforms: export EMDB_POWER_CUTS = 1000
 run-platforms:
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) $(foreach platform,$(PLATFORMS_HERE) native,$(call platform_programs,$(platform))) \
 	    || failed='--failed=build'; \
-	$(if $(filter windows,$(PLATFORMS_HERE)),$(windows_RUN) wineboot --init >$(PLATFORMS_BUILD)/wine.log 2>&1;) \
+	$(if $(filter windows,$(PLATFORMS_HERE)),$(windows_RUN) --init >$(PLATFORMS_BUILD)/wine.log 2>&1;) \
 	$(PYTHON) tests/run.py --title platforms --timeout 600 $$failed \
 	    $(if $(PLATFORMS_HERE),'tests/platforms/warnings_check.py $(foreach platform,$(PLATFORMS_HERE),$($(platform)_CXX))') \
 	    'tests/platforms/exchange_check.py $(foreach platform,native $(PLATFORMS),$(platform)="$(call platform_exchange,$(platform))")' \
