@@ -341,7 +341,7 @@ TEST_CASE("an insertion whose leaf is filled again before it comes back to it wa
     CHECK(insert_into_full_leaf([&](Tree&) { ++reads; }) == 2);
     // The last read is that of the search in the half that it belongs to.
     CHECK(insert_into_full_leaf([&](Tree& tree) {
-              if (--reads != 0) return;
+              if (--reads != 0) return;  // it goes on below zero for the keys that are put here
               for (unsigned i = TreeNode::leaf_max / 2; i < TreeNode::leaf_max; ++i) tree.put(key(0, std::to_string(i)));
               while (tree.pool->memory_bytes() != 0) TreeNode::destroy(tree.pool->take());
               allocations_to_refuse = 3;

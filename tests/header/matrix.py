@@ -13,10 +13,16 @@ from compiling import (COMPILERS, FEATURES, IMPLEMENTATION, ROOT, STANDARDS, USE
 FEATURES_SOURCE = ROOT / "tests" / "header" / "features.cpp"
 
 
-class Features(WithCompiler):
+class Features_without_ttl(WithCompiler):
     """With the first compiler: the declarations compile, and a program with all that the features give runs."""
 
     compiler = next(iter(COMPILERS.values()))
+
+
+class Features_with_ttl(WithCompiler):
+    """The other half. Each can be run by itself, at the same time."""
+
+    compiler = Features_without_ttl.compiler
 
 
 def combination_test(features):
@@ -31,13 +37,14 @@ def combination_test(features):
 
 
 choices = [(0, 1)] * len(FEATURES)
-if not has_liburing(Features.compiler):
+if not has_liburing(Features_without_ttl.compiler):
     choices[list(FEATURES).index("EMDB_IO_URING")] = (0,)
-    Features.test_io_uring = unittest.skip("there is no liburing here")(lambda self: None)
+    Features_without_ttl.test_io_uring = unittest.skip("there is no liburing here")(lambda self: None)
 for values in itertools.product(*choices):
     chosen = dict(zip(FEATURES, values))
     on = [name[len("EMDB_"):].lower() for name, value in chosen.items() if value]
-    setattr(Features, "test_" + ("_and_".join(on) or "none"), combination_test(chosen))
+    case = Features_with_ttl if chosen["EMDB_TTL"] else Features_without_ttl
+    setattr(case, "test_" + ("_and_".join(on) or "none"), combination_test(chosen))
 
 
 class Warnings:
