@@ -5,7 +5,7 @@ CHECKS += platforms
 PLATFORMS = windows aarch64 s390x i686
 PLATFORMS_BUILD = $(BUILD)/platforms
 # Warnings are looked for by warnings_check.py; GCC 12 gives false ones about its own library in some tests.
-PLATFORMS_FLAGS = -std=$(STD) -Og -I. -Itests -I$(PLATFORMS_BUILD)/include -w -pthread
+PLATFORMS_FLAGS = -std=$(STD) -O1 -I. -Itests -I$(PLATFORMS_BUILD)/include -w -pthread
 
 windows_CXX = x86_64-w64-mingw32-g++-posix
 aarch64_CXX = aarch64-linux-gnu-g++
