@@ -34,9 +34,10 @@ SCRIPT_TESTS = $(filter-out $(LONG_SCRIPT_TESTS),$(wildcard tests/*_test.py))
 LONG_SCRIPT_TESTS := $(wildcard $(patsubst %,tests/%_test.py,header examples features readme install format cli_transfer))
 LONG_TEST_PROGRAMS = $(FUZZ_TEST_PROGRAMS) $(filter $(patsubst %,$(BUILD)/tests/%_test,async_asio compaction_faults contract_features \
     encrypted_inspection encrypted_power_cut encryption_secrecy encryption_tampering iouring),$(TEST_PROGRAMS))
-# The longest ones first, so that nobody waits for one of them at the end.
-QUICK_TEST_PROGRAMS = $(filter %/power_cut_test %/black_box,$(TEST_PROGRAMS)) \
-    $(filter-out %/power_cut_test %/black_box $(LONG_TEST_PROGRAMS),$(TEST_PROGRAMS))
+QUICK_TEST_PROGRAMS = $(filter-out $(LONG_TEST_PROGRAMS),$(TEST_PROGRAMS))
+# Programs in the order to run them in: the longest ones first, so that nobody waits for one of them at the end.
+LONGEST = %/black_box %/power_cut_test %/encrypted_power_cut_test %/compaction_faults_test
+longest_first = $(filter $(LONGEST),$(1)) $(filter-out $(LONGEST),$(1))
 
 .PHONY: all help header install uninstall docs deps test test-long test-programs demo bench cli examples check-header warnings features sanitize format clean FORCE
 .DELETE_ON_ERROR:
@@ -148,13 +149,13 @@ test-programs: $(TEST_PROGRAMS)
 # Programs that do not build count as a failure, and the rest still runs.
 test: deps
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) header $(QUICK_TEST_PROGRAMS) $(BUILD)/tests/emdb || failed='--failed=build'; \
-	$(PYTHON) tests/run.py $$failed $(QUICK_TEST_PROGRAMS) $(SCRIPT_TESTS)
+	$(PYTHON) tests/run.py $$failed $(call longest_first,$(QUICK_TEST_PROGRAMS)) $(SCRIPT_TESTS)
 
 # The rest of the tests.
 test-long: deps
 	@$(call try_deps,clang-runtime lmdb-utils db-util doxygen pkg-config)
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) header $(LONG_TEST_PROGRAMS) $(BUILD)/tests/emdb || failed='--failed=build'; \
-	$(PYTHON) tests/run.py --title 'long tests' $$failed $(LONG_SCRIPT_TESTS) $(LONG_TEST_PROGRAMS)
+	$(PYTHON) tests/run.py --title 'long tests' $$failed $(LONG_SCRIPT_TESTS) $(call longest_first,$(LONG_TEST_PROGRAMS))
 
 # Objects are rebuilt when the compiler or the flags change.
 $(BUILD)/tests/flags: FORCE
@@ -213,7 +214,7 @@ sanitize: deps
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/address \
 	    CXXFLAGS='-Og -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' || failed=--failed=build; \
 	$(PYTHON) tests/run.py --title 'address and undefined behaviour' --timeout 1200 $$failed \
-	    $(TEST_PROGRAMS:$(BUILD)/%=build/address/%)
+	    $(call longest_first,$(TEST_PROGRAMS:$(BUILD)/%=build/address/%))
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/thread TESTS='$(THREAD_TESTS)' \
 	    CXXFLAGS='-Og -g1 -fsanitize=thread' || failed=--failed=build; \
 	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title threads --timeout 1200 $$failed \
