@@ -216,7 +216,7 @@ sanitize: deps
 	$(PYTHON) tests/run.py --title 'address and undefined behaviour' --timeout 1200 $$failed \
 	    $(call longest_first,$(TEST_PROGRAMS:$(BUILD)/%=build/address/%))
 	@failed=; $(MAKE) $(SUBMAKE_FLAGS) all BUILD=build/thread TESTS='$(THREAD_TESTS)' \
-	    CXXFLAGS='-Og -g1 -fsanitize=thread' || failed=--failed=build; \
+	    CXXFLAGS='-O1 -g1 -fsanitize=thread' || failed=--failed=build; \
 	$(SAME_ADDRESSES) $(PYTHON) tests/run.py --title threads --timeout 1200 $$failed \
 	    $$($(MAKE) --no-print-directory -s BUILD=build/thread TESTS='$(THREAD_TESTS)' list-test-programs)
 
