@@ -48,7 +48,8 @@ run-platforms:
 	$(PYTHON) tests/run.py --title platforms --timeout 600 $$failed \
 	    $(if $(PLATFORMS_HERE),'tests/platforms/warnings_check.py $(foreach platform,$(PLATFORMS_HERE),$($(platform)_CXX))') \
 	    'tests/platforms/exchange_check.py $(foreach platform,native $(PLATFORMS),$(platform)="$(call platform_exchange,$(platform))")' \
-	    $(foreach platform,$(PLATFORMS_HERE),$(call platform_runs,$(platform)))
+	    $(foreach platform,$(PLATFORMS_HERE),$(call platform_runs,$(platform))); \
+	status=$$?; $(if $(filter windows,$(PLATFORMS_HERE)),$(windows_RUN) --end;) exit $$status
 
 # Of the system's headers, cross compilers get doctest's alone.
 $(PLATFORMS_BUILD)/include/doctest:

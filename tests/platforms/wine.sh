@@ -1,6 +1,6 @@
 #!/bin/sh
 # wine.sh PROGRAM...: runs a Windows program with Wine. Its drive C and its temporary files are in build/platforms/wine.
-# wine.sh --init: makes that anew.
+# wine.sh --init: makes that anew. wine.sh --end: has what Wine keeps running in the background end.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 for wine in /usr/lib/wine/wine64 "$(command -v wine64 || true)" "$(command -v wine || true)"; do
@@ -27,9 +27,15 @@ init() {
     "$wine" cmd /c 'echo %PATH%' | grep -qi system32
 }
 
-if [ "$1" = --init ]; then
+case $1 in
+--init)
     init || init || init
     exit
-fi
+    ;;
+--end)
+    end_server
+    exit
+    ;;
+esac
 mkdir -p "$WINEPREFIX"
 exec "$wine" "$@"
