@@ -43,8 +43,8 @@ if not has_liburing(Features_without_ttl.compiler):
 for values in itertools.product(*choices):
     chosen = dict(zip(FEATURES, values))
     on = [name[len("EMDB_"):].lower() for name, value in chosen.items() if value]
-    case = Features_with_ttl if chosen["EMDB_TTL"] else Features_without_ttl
-    setattr(case, "test_" + ("_and_".join(on) or "none"), combination_test(chosen))
+    setattr(Features_with_ttl if chosen["EMDB_TTL"] else Features_without_ttl,
+            "test_" + ("_and_".join(on) or "none"), combination_test(chosen))
 
 
 class Warnings:
