@@ -38,7 +38,7 @@ soak-fuzz:
 	@status=0; FUZZ_MINUTES=$(MINUTES) $(PYTHON) tests/run.py --title 'hostile files' --timeout 3600000 tests/fuzz/run_fuzzers.py \
 	    || status=1; cat build/fuzz/summary 2>/dev/null; exit $$status
 
-# What make test runs of it: the inputs that were kept, without libFuzzer, and the tests of what hostile files cost.
+# What make test-long runs of it: the inputs that were kept, without libFuzzer, and the tests of what hostile files cost.
 FUZZ_TESTS := $(wildcard tests/fuzz/*_test.cpp)
 FUZZ_TEST_PROGRAMS := $(FUZZ_TESTS:tests/%.cpp=$(BUILD)/tests/%)
 ifneq ($(origin TESTS),command line)

@@ -10,7 +10,7 @@ build/fuzz/failed/TARGET-*. It is run again by
 
     FUZZ_TARGET=TARGET build/fuzz/targets FILE
 
-and, once its cause is gone, belongs in tests/fuzz/found/TARGET, which make test runs.
+and, once its cause is gone, belongs in tests/fuzz/found/TARGET, which make test-long runs.
 """
 
 import concurrent.futures

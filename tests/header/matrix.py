@@ -1,6 +1,6 @@
 """emdb.hpp with every combination of feature macros (Features) and of compiler, standard and flags (Warnings).
 
-Not part of `make test`, which tries a few of them: `make features`, `make warnings`.
+Not part of `make test-long`, which tries a few of them: `make features`, `make warnings`.
 """
 
 import itertools
